@@ -1,0 +1,107 @@
+/**
+ * What a source is: where the truth about an operation lives. One small interface for every type; the conformance
+ * suite in `test/sources/conformance.ts` says the same in tests. A source knows nothing of NATS, of the cache or of
+ * deadlines other than the signal it is given.
+ *
+ * Whatever goes wrong (refused, slow, a status outside 2xx, a body that does not parse, a field of the wrong type) is a
+ * `SourceUnavailable`, never a verdict.
+ */
+import type { Logger } from 'pino';
+import type { Change } from '../changes.ts';
+import type { Clock } from '../clock.ts';
+import type { Jid } from '../wire/jid.ts';
+import type { Decision, Roster, Scope } from '../wire/replies.ts';
+import type { JoinCheck, SessionCheck, StanzaCheck } from '../wire/requests.ts';
+
+/** The question of one of the three checks, with its operation as the tag. */
+export type Question =
+  | { operation: 'stanza-check'; request: StanzaCheck }
+  | { operation: 'join-check'; request: JoinCheck }
+  | { operation: 'session-check'; request: SessionCheck };
+
+/** What a lookup hands down to the wire of the source. */
+export interface Call {
+  /** Aborted when nobody waits any longer, or at shutdown. */
+  readonly signal: AbortSignal;
+  /** W3C trace context to pass on, if the asker sent one. */
+  readonly traceparent?: string | undefined;
+}
+
+/** A decision and how far it carries. */
+export interface Answer {
+  readonly decision: Decision;
+  /**
+   * What the decision depended on. `exact` is for sources whose questions hold more than a near cache may key by (a
+   * nick, a resource): the worker remembers it under the source's own `identity`, hooks are told `none`.
+   */
+  readonly scope: Scope | 'exact';
+  /** Milliseconds; absent: the operation's configured TTL. 0: do not remember. */
+  readonly ttlMs?: number | undefined;
+  /** The decision for the same pair in the other direction, where one lookup answers both. */
+  readonly reverse?: Decision | undefined;
+}
+
+/** Why a contact was left out of a roster, for the log: the rest of the roster is kept. */
+export interface RosterProblem {
+  readonly jid: string;
+  readonly problem: string;
+}
+
+export interface RosterAnswer {
+  readonly items: Roster['items'];
+  readonly pending: Roster['pending'];
+  readonly problems: readonly RosterProblem[];
+}
+
+export interface Source {
+  /** Its name in the configuration. */
+  readonly name: string;
+  /** Its type in the configuration, and the metric label. */
+  readonly type: string;
+
+  /** Why this question is none for this source and passes unasked; undefined when it has to be asked. */
+  unchecked?(question: Question): string | undefined;
+
+  /** Whether the answer can only be given with the stanza at hand. */
+  needsStanza?(question: Question): boolean;
+
+  /** What a lookup would ask: equal identities get equal answers, so that one lookup serves all who wait for it. */
+  identity?(question: Question): string;
+
+  /** Asks. Rejects with `SourceUnavailable`. */
+  decide?(question: Question, call: Call): Promise<Answer>;
+
+  /** The roster of a bare JID. Rejects with `SourceUnavailable`; an unknown user has an empty roster. */
+  roster?(user: Jid, call: Call): Promise<RosterAnswer>;
+
+  /** Tells the source that an account is gone. `id` is the idempotency key. Rejects with `SourceUnavailable`. */
+  userRemoved?(user: Jid, id: string, call: Call): Promise<void>;
+
+  /** Releases connections, watchers and timers. */
+  stop(): Promise<void>;
+}
+
+/** What every source is given when it is made. */
+export interface SourceContext {
+  readonly name: string;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** To be called after the source itself answers by the new truth, so that nobody asks too early. */
+  readonly changed: (change: Change, reason: string) => void;
+  /** One call has ended. For the metrics. */
+  readonly observe: (outcome: SourceOutcome | 'ok', seconds: number) => void;
+}
+
+/** What happened to a call, for metrics and log; a closed set. */
+export type SourceOutcome = 'timeout' | 'unreachable' | 'bad-status' | 'bad-answer' | 'breaker-open' | 'bulkhead-full';
+
+/** A source did not answer, or not with something that could be trusted. `message` is for the log. */
+export class SourceUnavailable extends Error {
+  override readonly name = 'SourceUnavailable';
+  readonly outcome: SourceOutcome;
+
+  constructor(outcome: SourceOutcome, detail: string, options?: ErrorOptions) {
+    super(detail, options);
+    this.outcome = outcome;
+  }
+}
