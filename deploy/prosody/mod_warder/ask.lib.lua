@@ -1,0 +1,30 @@
+-- Asking one operation of the workers: fills in the envelope, sends, and lets only a reply through that is one.
+-- Knows the wire protocol; knows neither stanzas nor fallbacks. Never raises.
+--
+-- local ask = module:require "ask";
+-- local asker = ask.new {
+--   client = client;                      -- nats.lib's
+--   server = "node name";                 -- who asks, for the workers' logs
+--   prefix = "xmpp.policy.v1";
+--   max_stanza_bytes = 65536;
+--   encoding = "messagepack";             -- or "json"
+--   min_seq = function () return 0; end;  -- the sequence that the answer must know
+-- };
+-- asker:ask(operation, request, options, callback)   callback(reply) or callback(nil, failure), exactly once, possibly
+--     before ask() returns
+-- asker:wait(operation, request, options) -> reply, or nil, failure       inside an async context; else nil, "not-async"
+--   operation: "stanza-check", "join-check", "session-check", "roster-refresh", "roster-set", "roster-subscription", "user-removed"
+--   request: the operation's own fields; v, id, server, budget_ms, min_seq are filled in here (the table is not changed).
+--     request.stanza may be a string, or a function that returns one and is called only if the stanza is sent.
+--     An empty table in it is a list.
+--   options.budget_ms: how long to wait in all (required)
+--   options.stanza_on_demand: send the stanza only when a worker asks for it
+--   options.verify(reply) -> true when the reply makes sense to the caller too; else it counts as "bad-reply"
+--   failure: "no-responders", "timeout", "disconnected", "bad-reply", "bad-request", "too-large", "expired", "overloaded",
+--     "stanza-required", "source-unavailable", "internal", "not-async"
+-- reply: the operation's fields as on the wire, each of the right type or nil; unknown fields as they came.
+--   verdicts: reply.verdict, .error { type, condition, text, xml }, .notify, .stanza, .reason, .ttl_ms, .scope ("none" for an
+--     unknown one), .degraded, .item (roster-set)
+--   roster-refresh: reply.status, .message, .updated, .errors, .rosters, .failed
+--   reply.asked_at, reply.answered_at: monotonic seconds
+-- asker.stats: { asked = n, answered = n, retried = n, failed = { [failure] = n } }

@@ -1,0 +1,11 @@
+-- The one NATS connection that all hosts of this Prosody process share. Reads the global options warder_nats_*.
+--
+-- local connection = module:require "connection";
+-- local client, release = connection.acquire();   -- client as in nats.lib.lua; nil, text when the options make no sense
+-- function module.unload() release(); end         -- any number of times; the last host's release closes the connection
+--
+-- A reload keeps the connection: it is closed a second after the last release, unless acquired again meanwhile.
+-- Options, all in the global section (a host that sets others gets the connection that is there, and an error in the log):
+--   warder_nats_url ("nats://127.0.0.1:4222"; string with commas, or list), warder_nats_name, warder_nats_inbox,
+--   warder_nats_user, warder_nats_password, warder_nats_token, warder_nats_tls ({ ca_file, cert_file, key_file, hostname }),
+--   warder_nats_ping_interval, warder_nats_connect_timeout, warder_nats_reconnect_max

@@ -1,0 +1,32 @@
+-- A NATS client on Prosody's event loop: one connection, requests, publications, subscriptions.
+-- Knows NATS and nothing of Warder's questions. Never blocks; never raises into its caller.
+--
+-- local nats = module:require "nats";
+-- local client = nats.connect {           -- starts connecting, returns at once
+--   servers = { "nats://user:pass@host:4222", "tls://token@other" }; -- or one string, comma separated
+--   name = "warder-prosody";              -- what the broker lists the connection as
+--   inbox = "prosody";                    -- replies arrive under _INBOX.<inbox>.<random>
+--   user = , password = , token = ;       -- where the URL has none
+--   tls = { ca_file = , cert_file = , key_file = , hostname = } -- given: TLS is required of every server
+--   ping_interval = 5; ping_max = 2;      -- seconds; unanswered pings after which the connection counts as dead
+--   connect_timeout = 5;                  -- seconds from the first packet to the broker's first PONG
+--   reconnect_min = 0.1; reconnect_max = 5; -- seconds, doubled after each round through the servers, with jitter
+--   max_unsent = 8388608;                 -- bytes waiting for a broker that does not read
+--   max_reply = 4194304;                  -- a larger message is skipped, not buffered
+-- };
+-- -> client, or nil, text when the options make no sense
+--
+-- client:request(subject, payload, timeout_seconds, callback)    callback(err) or callback(nil, msg), exactly once,
+--     possibly before request() returns. err: "no-responders", "timeout", "disconnected", "too-large".
+-- client:publish(subject, payload, reply, headers) -> true, or nil, err     ("disconnected", "too-large", "bad-subject")
+--     headers: { { "Name", "value" }, ... }
+-- client:subscribe(subject, callback, queue) -> unsubscribe()    callback(msg); kept over reconnects
+--   msg = { subject, reply, payload, headers, status, oversize }
+--     headers: nil or name -> list of values in order; status: number from the header's first line; oversize: true
+--     when the payload was larger than max_reply (it is then "")
+-- client:on_status(callback) -> remove()    callback("connected", server, is_reconnect), ("disconnected", reason), ("error", text)
+-- client:connected() -> boolean
+-- client:max_payload() -> bytes (nil before the first INFO)
+-- client:stats() -> { connects, reconnects, disconnects, pending, subscriptions, bytes_in, bytes_out, messages_in, messages_out, rtt }
+-- client.server_info   the broker's latest INFO as a table, nil before the first
+-- client:close()       for good: flushes, unsubscribes, fails what is pending
