@@ -1,10 +1,8 @@
 // Owns MessagePack: one map with string keys to and from bytes. It knows nothing about what the keys mean.
 import { isUtf8 } from 'node:buffer';
 import { Packr } from 'msgpackr';
+import { countKeys, maxDepth } from './keys.ts';
 import { MalformedPayload } from './malformed.ts';
-
-/** Deeper than any request; shallow enough that a recursive decoder cannot run out of stack. */
-const maxDepth = 32;
 
 const packr = new Packr({
   useRecords: false,
@@ -83,7 +81,10 @@ function checkStructure(bytes: Uint8Array): number {
       at += 4;
     }
     if (length >= 0) {
-      if (isKey) keys += 1;
+      if (isKey) {
+        keys += 1;
+        if (length === 9 && isProto(bytes, at)) throw new MalformedPayload('a key is __proto__');
+      }
       if (length > end - at) throw new MalformedPayload('truncated');
       checkUtf8(bytes, at, at + length);
       at += length;
@@ -133,14 +134,8 @@ function checkUtf8(bytes: Uint8Array, from: number, to: number): void {
   if (i < to && !isUtf8(bytes.subarray(i, to))) throw new MalformedPayload('invalid UTF-8');
 }
 
-/** Counts the keys of all maps: fewer than the bytes declared means that one came twice. */
-function countKeys(value: unknown): number {
-  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return 0;
-  let count = 0;
-  if (Array.isArray(value)) {
-    for (const item of value) count += countKeys(item);
-    return count;
-  }
-  for (const item of Object.values(value)) count += 1 + countKeys(item);
-  return count;
+/** msgpackr renames this key, silently and perhaps onto another. */
+function isProto(bytes: Uint8Array, at: number): boolean {
+  for (let i = 0; i < 9; i += 1) if (bytes[at + i] !== '__proto__'.charCodeAt(i)) return false;
+  return true;
 }
