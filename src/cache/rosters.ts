@@ -1,0 +1,78 @@
+/** Rosters remembered for the next login and looked up once however many ask. */
+import { createHash } from 'node:crypto';
+import type { Clock } from '../clock.ts';
+import type { Call, RosterProblem } from '../sources/source.ts';
+import type { Jid } from '../wire/jid.ts';
+import type { Roster } from '../wire/replies.ts';
+import { Flights } from './flights.ts';
+import { Memory } from './memory.ts';
+import type { ChangeOrder } from './order.ts';
+import type { Route } from './routes.ts';
+import type { Subject } from './stamps.ts';
+
+export interface FoundRoster {
+  readonly roster: Roster;
+  readonly floor: number;
+}
+
+export interface FetchedRoster extends FoundRoster {
+  /** Contacts that were left out, for the log. */
+  readonly problems: readonly RosterProblem[];
+}
+
+export class Rosters {
+  readonly memory: Memory<Roster>;
+  readonly flights: Flights<{ roster: Roster; problems: readonly RosterProblem[] }>;
+  readonly #order: ChangeOrder;
+  readonly #clock: Clock;
+
+  constructor(maxEntries: number, order: ChangeOrder, clock: Clock) {
+    this.memory = new Memory(maxEntries, order);
+    this.flights = new Flights(order, clock);
+    this.#order = order;
+    this.#clock = clock;
+  }
+
+  recall(user: Jid, route: Route): FoundRoster | undefined {
+    const entry = this.memory.recall(keyOf(user, route), user, subjectOf, this.#clock.now());
+    this.memory.counts[entry === undefined ? 'misses' : 'hits'] += 1;
+    return entry === undefined ? undefined : { roster: entry.value, floor: this.#order.seen };
+  }
+
+  /** What is remembered although its TTL is over; never what was invalidated. */
+  recallExpired(user: Jid, route: Route): FoundRoster | undefined {
+    const entry = this.memory.recallExpired(keyOf(user, route), user, subjectOf);
+    return entry === undefined ? undefined : { roster: entry.value, floor: entry.floor };
+  }
+
+  /** Asks the source. @throws SourceUnavailable */
+  async fetch(user: Jid, route: Route, minSeq: number, call: Call): Promise<FetchedRoster> {
+    const { source } = route;
+    const key = keyOf(user, route);
+    const { value, floor, beganAtMs } = await this.flights.fly(key, subjectOf(user), minSeq, async () => {
+      if (source.roster === undefined) throw new Error(`${source.name} (${source.type}) has no rosters`);
+      const { items, pending, problems } = await source.roster(user, call);
+      return { roster: { version: versionOf(items, pending), items, pending }, problems };
+    });
+    if (route.ttlMs > 0) this.memory.remember(key, { value: value.roster, floor, expiresAtMs: beganAtMs + route.ttlMs });
+    return { ...value, floor };
+  }
+}
+
+function keyOf(user: Jid, route: Route): string {
+  return `${route.source.name}\0${user.bare}`;
+}
+
+function subjectOf(user: Jid): Subject {
+  return { operation: 'roster-refresh', jids: [user.bare], domains: [user.domain] };
+}
+
+/** The same content has the same version, whatever order the source lists it in (RFC 6121 section 2.6). */
+function versionOf(items: Roster['items'], pending: Roster['pending']): string {
+  const contacts = items
+    .map((item) => [item.jid, item.name ?? '', item.subscription, item.ask ?? '', ...item.groups.toSorted()])
+    .map((fields) => JSON.stringify(fields))
+    .toSorted();
+  const requests = pending.map(({ jid, text }) => JSON.stringify([jid, text ?? ''])).toSorted();
+  return createHash('sha256').update(contacts.join('\n')).update('\n\n').update(requests.join('\n')).digest('base64url').slice(0, 22);
+}

@@ -1,0 +1,79 @@
+/**
+ * The way of every check: find the source, remember or ask, and when the source fails take the configured fallback.
+ * What is particular to an operation stands in its own file.
+ */
+import type { Known } from '../cache/decisions.ts';
+import type { Route } from '../cache/routes.ts';
+import { Failure } from '../failures.ts';
+import { SourceUnavailable } from '../sources/source.ts';
+import type { Question } from '../sources/source.ts';
+import type { Decision, DecisionReply } from '../wire/replies.ts';
+import type { Ask, Parts } from './ask.ts';
+import { beforeDeadline } from './deadline.ts';
+
+/**
+ * Decides, at once when the decision is remembered.
+ * @throws Failure `source-unavailable` when nothing and no fallback answers, `stanza-required` when the source needs it.
+ */
+export function decide(question: Question, domain: string, ask: Ask, parts: Parts): DecisionReply | Promise<DecisionReply> {
+  const { operation, request } = question;
+  const route = parts.routes.of(operation, domain);
+  if (route === undefined) {
+    throw new Failure('source-unavailable', `no source is configured for ${operation} of ${domain}`);
+  }
+  const unchecked = route.source.unchecked?.(question);
+  if (unchecked !== undefined) {
+    const decision: Decision = { verdict: 'allow', reason: unchecked };
+    return reply(question, route, { decision, scope: 'none', floor: parts.order.seen, expiresAtMs: 0 }, parts);
+  }
+  const known = parts.decisions.recall(question, route);
+  if (known !== undefined) return reply(question, route, known, parts);
+  if (operation === 'stanza-check' && request.stanza === undefined && !request.stanza_omitted) {
+    if (route.source.needsStanza?.(question) === true) throw new Failure('stanza-required', 'the source needs the stanza');
+  }
+  return lookUp(question, route, ask, parts);
+}
+
+async function lookUp(question: Question, route: Route, ask: Ask, parts: Parts): Promise<DecisionReply> {
+  const { traceparent, min_seq } = question.request;
+  try {
+    const flight = parts.decisions.lookUp(question, route, min_seq, { signal: parts.stopping, traceparent });
+    return reply(question, route, await beforeDeadline(flight, ask.deadlineMs, parts.clock), parts);
+  } catch (error) {
+    if (!(error instanceof SourceUnavailable)) throw error;
+    parts.log.warn({ source: route.source.name, outcome: error.outcome, detail: error.message }, 'source unavailable');
+    const fallback = fallbackOf(question, route, parts);
+    if (fallback === undefined) throw new Failure('source-unavailable', error.message, { cause: error });
+    route.counts.degraded[fallback.verdict] += 1;
+    const envelope = { v: 1, id: question.request.id, seq: parts.order.seen, age_ms: 0 } as const;
+    return { ...envelope, ...fallback, ttl_ms: 0, scope: 'none', degraded: 'source-unavailable' };
+  }
+}
+
+function fallbackOf(question: Question, route: Route, parts: Parts): Decision | undefined {
+  switch (route.fallback) {
+    case 'fail':
+      return undefined;
+    case 'stale':
+      return parts.decisions.recallExpired(question, route);
+    case 'allow':
+    case 'deny':
+    case 'defer':
+      return { verdict: route.fallback, reason: `fallback of ${route.source.name}` };
+  }
+}
+
+function reply(question: Question, route: Route, known: Known, parts: Parts): DecisionReply {
+  const { decision } = known;
+  route.counts.decided[decision.verdict] += 1;
+  const ttl_ms = Math.max(0, Math.floor(known.expiresAtMs - parts.clock.now()));
+  return {
+    v: 1,
+    id: question.request.id,
+    seq: known.floor,
+    age_ms: 0,
+    ...decision,
+    ttl_ms,
+    scope: ttl_ms > 0 ? known.scope : 'none',
+  };
+}

@@ -1,0 +1,86 @@
+/** The connection to the broker: how it is made, and what its life looks like in the log and the metrics. */
+import { readFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { connect, credsAuthenticator, DebugEvents, Events } from 'nats';
+import type { ConnectionOptions, NatsConnection } from 'nats';
+import type { Logger } from 'pino';
+import type { Config } from '../config/schema.ts';
+
+export interface ConnectionCounts {
+  reconnects: number;
+  errors: number;
+}
+
+export interface Connection {
+  readonly nats: NatsConnection;
+  readonly counts: ConnectionCounts;
+  /** Whether the broker is there right now, as far as the client knows. */
+  isConnected(): boolean;
+  close(): Promise<void>;
+}
+
+/**
+ * Connects and stays connected: nats.js by itself gives up after 10 attempts, which is right for a script and wrong for
+ * a worker. With `wait` the first connection is tried for ever too.
+ * @throws what nats.js throws when the first connection fails and `wait` is not set.
+ */
+export async function openConnection(config: Config['nats'], role: string, log: Logger, wait: boolean): Promise<Connection> {
+  const counts: ConnectionCounts = { reconnects: 0, errors: 0 };
+  let connected = true;
+  const nats = await connect(await connectionOptions(config, role, wait));
+  log.info({ server: nats.getServer(), version: nats.info?.version }, 'connected to NATS');
+  const watch = async () => {
+    for await (const { type, data } of nats.status()) {
+      if (type === Events.Disconnect) {
+        connected = false;
+        log.warn({ server: data }, 'disconnected from NATS');
+      } else if (type === Events.Reconnect) {
+        connected = true;
+        counts.reconnects += 1;
+        log.info({ server: data }, 'reconnected to NATS');
+      } else if (type === Events.Error) {
+        // A denied permission shows only here: https://docs.nats.io, "Authorization".
+        counts.errors += 1;
+        log.error({ detail: data }, 'NATS refused something');
+      } else if (type === DebugEvents.Reconnecting) log.debug({ server: data }, 'reconnecting to NATS');
+    }
+  };
+  void watch();
+  return {
+    nats,
+    counts,
+    isConnected: () => connected && !nats.isClosed(),
+    close: () => nats.close(),
+  };
+}
+
+async function connectionOptions(config: Config['nats'], role: string, wait: boolean): Promise<ConnectionOptions> {
+  const { tls } = config;
+  return {
+    servers: [...config.url],
+    name: role,
+    // Inboxes of their own let the broker's permissions keep one client from reading another's replies.
+    inboxPrefix: `_INBOX.${role}-${randomBytes(6).toString('hex')}`,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 500,
+    reconnectJitter: 500,
+    waitOnFirstConnect: wait,
+    ignoreAuthErrorAbort: true,
+    pingInterval: 5_000,
+    ...(config.user === undefined ? {} : { user: config.user }),
+    ...(config.password === undefined ? {} : { pass: config.password }),
+    ...(config.token === undefined ? {} : { token: config.token }),
+    ...(config.creds_file === undefined
+      ? {}
+      : { authenticator: credsAuthenticator(await readFile(config.creds_file)) }),
+    ...(tls === undefined
+      ? {}
+      : {
+          tls: {
+            ...(tls.ca_file === undefined ? {} : { caFile: tls.ca_file }),
+            ...(tls.cert_file === undefined ? {} : { certFile: tls.cert_file }),
+            ...(tls.key_file === undefined ? {} : { keyFile: tls.key_file }),
+          },
+        }),
+  };
+}

@@ -1,0 +1,166 @@
+/**
+ * The composition root: builds the parts of a worker from its configuration, starts them in the order in which they
+ * need each other, and drains and releases them in reverse.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Logger } from 'pino';
+import { Decisions } from './cache/decisions.ts';
+import { ChangeOrder } from './cache/order.ts';
+import { Rosters } from './cache/rosters.ts';
+import { Routes } from './cache/routes.ts';
+import type { Change } from './changes.ts';
+import type { Parts } from './checks/ask.ts';
+import { monotonicClock } from './clock.ts';
+import type { Config } from './config/schema.ts';
+import { startHttp } from './http/server.ts';
+import { openConnection } from './nats/connection.ts';
+import type { Connection } from './nats/connection.ts';
+import { Liveness } from './nats/liveness.ts';
+import { RequestServer } from './nats/serve.ts';
+import type { Answered } from './nats/serve.ts';
+import { startService } from './nats/service.ts';
+import { Health } from './observe/health.ts';
+import { createMetrics } from './observe/metrics.ts';
+import type { DecidedReading } from './observe/metrics.ts';
+import { Releasers } from './releasers.ts';
+import { createSource } from './sources/registry.ts';
+import type { Source } from './sources/source.ts';
+import { version } from './version.ts';
+import { operationNames } from './wire/operation.ts';
+
+export interface WorkerOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  /** Called for every request that was answered; for people who watch. */
+  readonly onAnswered?: (answered: Answered) => void;
+}
+
+export interface Worker {
+  readonly id: string;
+  /** The base URL of its HTTP port. */
+  readonly url: string;
+  /** Resolves when the connection to the broker is closed for good: the process has nothing left to do. */
+  readonly closed: Promise<void | Error>;
+  /** Leaves the queue group, answers what is in flight, flushes, and releases everything. */
+  stop(): Promise<void>;
+}
+
+/** Starts a worker. What cannot start releases what had been started, and says why. */
+export async function startWorker({ config, log, onAnswered }: WorkerOptions): Promise<Worker> {
+  const releasers = new Releasers();
+  try {
+    return await assemble(config, log, onAnswered, releasers);
+  } catch (error) {
+    await releasers.release();
+    throw error;
+  }
+}
+
+async function assemble(
+  config: Config,
+  log: Logger,
+  onAnswered: WorkerOptions['onAnswered'],
+  releasers: Releasers,
+): Promise<Worker> {
+  const id = randomBytes(8).toString('hex');
+  const clock = monotonicClock;
+  const stopping = new AbortController();
+  const order = new ChangeOrder();
+  const decisions = new Decisions(config.cache.max_decisions, order, clock);
+  const rosters = new Rosters(config.cache.max_rosters, order, clock);
+  const publish = async (change: Change, reason: string) => {
+    const sequence = order.apply(change);
+    log.info({ change, reason, sequence }, 'invalidated');
+  };
+
+  let connection: Connection | undefined;
+  let server: RequestServer | undefined;
+  let liveness: Liveness | undefined;
+  let routes: Routes | undefined;
+  let running = true;
+  const metrics = createMetrics({
+    version,
+    decided: () => decidedOf(routes),
+    operations: () => operationNames.flatMap((operation) => (server ? [{ operation, ...server.stats[operation] }] : [])),
+    caches: () => [
+      { cache: 'decisions', ...cacheReading(decisions) },
+      { cache: 'rosters', ...cacheReading(rosters) },
+    ],
+    inFlight: () => server?.inFlight ?? 0,
+    refusedReplySubjects: () => server?.refusedReplySubjects ?? 0,
+    stalls: () => liveness?.stalls ?? 0,
+    nats: () => ({
+      connected: connection?.isConnected() ?? false,
+      reconnects: connection?.counts.reconnects ?? 0,
+      errors: connection?.counts.errors ?? 0,
+    }),
+  });
+  const health = new Health({
+    nats: () => connection?.isConnected() ?? false,
+    subscribed: () => server !== undefined,
+    running: () => running,
+  });
+  const http = await startHttp(config.http.listen, metrics.registry, health);
+  releasers.push(() => http.stop());
+
+  const sources = new Map<string, Source>();
+  for (const [name, sourceConfig] of Object.entries(config.sources)) {
+    const source = await createSource(sourceConfig, {
+      name,
+      log: log.child({ source: name }),
+      clock,
+      changed: (change, reason) => void publish(change, reason),
+      observe: (outcome, seconds) => metrics.observeSource(name, sourceConfig.type, outcome, seconds),
+    });
+    releasers.push(() => source.stop());
+    sources.set(name, source);
+  }
+  releasers.push(() => stopping.abort());
+  routes = new Routes(config.operations, sources);
+  const unrouted = routes.unrouted().filter((operation) => operation !== 'user-removed');
+  if (unrouted.length > 0) log.warn({ operations: unrouted }, 'no source configured: answered with source-unavailable');
+
+  connection = await openConnection(config.nats, 'warder-worker', log, true);
+  const { nats, close } = connection;
+  releasers.push(close);
+  liveness = new Liveness(clock, () => nats.flush());
+  liveness.start();
+  releasers.push(() => liveness?.stop());
+
+  const parts: Parts = { routes, decisions, rosters, order, clock, log, stopping: stopping.signal, publish };
+  const prefix = config.nats.subject_prefix;
+  const maxInFlight = config.limits.max_in_flight;
+  server = new RequestServer({ nats, prefix, parts, clock, liveness, log, maxInFlight, onAnswered });
+  const requests = server;
+  requests.start();
+  releasers.push(() => requests.stop(config.limits.drain_timeout_ms));
+  const service = startService({ nats, prefix, id, version, stats: requests.stats });
+  releasers.push(() => service.stop());
+  await nats.flush();
+  log.info({ id, version, prefix, http: http.url }, 'worker ready');
+
+  return {
+    id,
+    url: http.url,
+    closed: nats.closed(),
+    stop: () => {
+      running = false;
+      return releasers.release();
+    },
+  };
+}
+
+function cacheReading({ memory, flights }: Decisions | Rosters) {
+  return { ...memory.counts, size: memory.size, max: memory.max, inFlight: flights.inFlight, joined: flights.joined };
+}
+
+function* decidedOf(routes: Routes | undefined): Generator<DecidedReading> {
+  for (const { operation, source, counts } of routes?.all() ?? []) {
+    for (const [verdict, count] of Object.entries(counts.decided)) {
+      yield { operation, source: source.name, verdict, degraded: false, count };
+    }
+    for (const [verdict, count] of Object.entries(counts.degraded)) {
+      yield { operation, source: source.name, verdict, degraded: true, count };
+    }
+  }
+}
