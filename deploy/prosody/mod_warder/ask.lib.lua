@@ -28,3 +28,177 @@
 --   roster-refresh: reply.status, .message, .updated, .errors, .rosters, .failed
 --   reply.asked_at, reply.answered_at: monotonic seconds
 -- asker.stats: { asked = n, answered = n, retried = n, failed = { [failure] = n } }
+-- For tests options may bring their own now() in monotonic seconds, add_task(seconds, callback), random_id() and log(level, ...).
+
+local codec = module:require "codec";
+local replies = module:require "replies";
+
+local pairs, pcall, setmetatable, type, tostring = pairs, pcall, setmetatable, type, tostring;
+local floor = math.floor;
+
+-- How long a queue group may be empty while its last worker is being replaced.
+local no_responders_pause = 0.05;
+
+-- These carry their id to the application as the mark of one event; a second asking would be a second event.
+local asked_once = { ["roster-set"] = true, ["roster-subscription"] = true, ["user-removed"] = true };
+
+local asker_methods = {};
+local asker_mt = { __index = asker_methods };
+
+local function new(options)
+	local random_id = options.random_id;
+	if not random_id then
+		local random_bytes, to_hex = require "util.random".bytes, require "util.hex".encode;
+		function random_id() return to_hex(random_bytes(16)); end
+	end
+	return setmetatable({
+		client = options.client;
+		server = options.server or "";
+		prefix = options.prefix or "xmpp.policy.v1";
+		max_stanza_bytes = options.max_stanza_bytes or 65536;
+		encoding = options.encoding or codec.default;
+		min_seq = options.min_seq or function () return 0; end;
+		now = options.now or require "util.time".monotonic;
+		add_task = options.add_task or require "util.timer".add_task;
+		log = options.log or require "util.logger".init("warder.ask");
+		random_id = random_id;
+		stats = { asked = 0; answered = 0; retried = 0; failed = {} };
+	}, asker_mt);
+end
+
+local function read_stanza(stanza)
+	if type(stanza) == "function" then return stanza(); end
+	return stanza;
+end
+
+-- The payload of one sending; nil, failure when it cannot be sent at all.
+local function build(self, question, id, remaining)
+	local payload = {};
+	for name, value in pairs(question.request) do payload[name] = value; end
+	payload.v, payload.id, payload.server = 1, id, self.server;
+	payload.budget_ms = floor(remaining * 1000);
+	payload.min_seq = self.min_seq();
+	payload.stanza = nil;
+	if question.request.stanza ~= nil then
+		local stanza = question.with_stanza and read_stanza(question.request.stanza);
+		if stanza and #stanza <= self.max_stanza_bytes then
+			payload.stanza = stanza;
+		else
+			payload.stanza_omitted = true;
+		end
+	end
+	local most = self.client:max_payload();
+	local bytes = codec.encode(payload, self.encoding);
+	if most and #bytes > most and payload.stanza then
+		payload.stanza, payload.stanza_omitted = nil, true;
+		bytes = codec.encode(payload, self.encoding);
+	end
+	question.stanza_sent = payload.stanza ~= nil;
+	question.stanza_fits = question.stanza_sent or not question.with_stanza;
+	return bytes;
+end
+
+local function finish(self, question, reply, failure)
+	if failure then
+		self.stats.failed[failure] = (self.stats.failed[failure] or 0) + 1;
+	else
+		self.stats.answered = self.stats.answered + 1;
+	end
+	question.callback(reply, failure);
+end
+
+local send;
+
+-- A second sending is the last.
+local function send_again(self, question)
+	question.again = true;
+	self.stats.retried = self.stats.retried + 1;
+	send(self, question);
+end
+
+local function may_ask_again(question)
+	return not question.again and not asked_once[question.operation];
+end
+
+local function on_answer(self, question, id, err, message)
+	local now = self.now();
+	if err == "no-responders" and may_ask_again(question) and now + no_responders_pause < question.deadline then
+		self.add_task(no_responders_pause, function () send_again(self, question); end);
+		return;
+	end
+	if err then return finish(self, question, nil, err); end
+	if now > question.deadline then return finish(self, question, nil, "timeout"); end
+	local reply, failure, detail;
+	if message.oversize then
+		failure, detail = "bad-reply", "too large";
+	else
+		reply, failure, detail = codec.decode(message.payload);
+	end
+	if reply then reply, failure, detail = replies.check(question.operation, reply, id); end
+	if reply and question.verify then
+		local ok, sensible = pcall(question.verify, reply);
+		if not ok or not sensible then
+			reply, failure, detail = nil, "bad-reply", ok and "the asker cannot use it" or tostring(sensible);
+		end
+	end
+	if failure == "stanza-required" and may_ask_again(question) and question.request.stanza ~= nil
+		and not question.stanza_sent and question.stanza_fits then
+		question.with_stanza = true;
+		return send_again(self, question);
+	end
+	if failure then
+		self.log(failure == "bad-reply" and "warn" or "debug", "No answer to %s: %s%s",
+			question.operation, failure, detail and " ("..detail..")" or "");
+		return finish(self, question, nil, failure);
+	end
+	reply.asked_at, reply.answered_at = question.asked_at, now;
+	finish(self, question, reply);
+end
+
+function send(self, question)
+	question.asked_at = self.now();
+	local remaining = question.deadline - question.asked_at;
+	if remaining < 0.001 then return finish(self, question, nil, "timeout"); end
+	local id = self.random_id();
+	local ok, bytes = pcall(build, self, question, id, remaining);
+	if not ok then
+		self.log("error", "Cannot ask %s: %s", question.operation, tostring(bytes));
+		return finish(self, question, nil, "bad-request");
+	end
+	self.client:request(self.prefix.."."..question.operation, bytes, remaining, function (err, message)
+		on_answer(self, question, id, err, message);
+	end);
+end
+
+function asker_methods:ask(operation, request, options, callback)
+	self.stats.asked = self.stats.asked + 1;
+	local now = self.now();
+	local question = {
+		operation = operation; request = request; callback = callback;
+		verify = options.verify; with_stanza = not options.stanza_on_demand;
+		deadline = now + options.budget_ms / 1000;
+	};
+	if not replies.operations[operation] then
+		self.log("error", "There is no operation %s", tostring(operation));
+		return finish(self, question, nil, "bad-request");
+	end
+	send(self, question);
+end
+
+function asker_methods:wait(operation, request, options)
+	local async = require "util.async";
+	if not async.ready() then
+		self.stats.failed["not-async"] = (self.stats.failed["not-async"] or 0) + 1;
+		return nil, "not-async";
+	end
+	local wait, done = async.waiter();
+	local reply, failure;
+	self:ask(operation, request, options, function (...)
+		reply, failure = ...;
+		done();
+	end);
+	wait();
+	return reply, failure;
+end
+
+return { new = new };

@@ -9,3 +9,112 @@
 --   warder_nats_url ("nats://127.0.0.1:4222"; string with commas, or list), warder_nats_name, warder_nats_inbox,
 --   warder_nats_user, warder_nats_password, warder_nats_token, warder_nats_tls ({ ca_file, cert_file, key_file, hostname }),
 --   warder_nats_ping_interval, warder_nats_connect_timeout, warder_nats_reconnect_max
+
+local nats = module:require "nats";
+local config = require "core.configmanager";
+local resolve_path = require "util.paths".resolve_relative_path;
+local timer = require "util.timer";
+
+-- Outlives this host's module: a table by the name of no host, held by the connection's own callbacks while it is open.
+local shared = module:shared("/*/warder/connection");
+
+-- A reload unloads the module before it loads it again.
+local linger = 1;
+
+local function config_path(path)
+	return path and resolve_path(prosody.paths.config or ".", path);
+end
+
+local function read_options()
+	local tls = module:get_option("warder_nats_tls");
+	return {
+		servers = module:get_option("warder_nats_url", "nats://127.0.0.1:4222");
+		name = module:get_option_string("warder_nats_name");
+		inbox = module:get_option_string("warder_nats_inbox");
+		user = module:get_option_string("warder_nats_user");
+		password = module:get_option_string("warder_nats_password");
+		token = module:get_option_string("warder_nats_token");
+		tls = type(tls) == "table" and {
+			ca_file = config_path(tls.ca_file); cert_file = config_path(tls.cert_file); key_file = config_path(tls.key_file);
+			hostname = tls.hostname;
+		} or tls and {} or nil;
+		ping_interval = module:get_option_number("warder_nats_ping_interval");
+		connect_timeout = module:get_option_number("warder_nats_connect_timeout");
+		reconnect_max = module:get_option_number("warder_nats_reconnect_max");
+	};
+end
+
+-- Two tables of options as one text each, so that they can be compared.
+local function fingerprint(value)
+	if type(value) ~= "table" then return ("%q"):format(tostring(value)); end
+	local lines = {};
+	for key, item in pairs(value) do
+		lines[#lines + 1] = tostring(key).."="..fingerprint(item);
+	end
+	table.sort(lines);
+	return "{"..table.concat(lines, ";").."}";
+end
+
+local function close()
+	local client, stopping = shared.client, shared.on_stopping;
+	shared.client, shared.fingerprint, shared.opened_by, shared.on_stopping = nil, nil, nil, nil;
+	prosody.events.remove_handler("server-stopping", stopping);
+	client:close();
+end
+
+local function open(options, print)
+	local client, err = nats.connect(options);
+	if not client then return nil, err; end
+	shared.client, shared.fingerprint, shared.opened_by = client, print, module.host;
+	-- Prosody would wait for a connection that keeps coming back. Sessions have been told to close before (-100).
+	shared.on_stopping = function () if shared.client == client then close(); end end;
+	prosody.events.add_handler("server-stopping", shared.on_stopping, -200);
+	return client;
+end
+
+local function new_release()
+	local released = false;
+	local holder = {};
+	shared.holders[holder] = module.host;
+	return function ()
+		if released then return; end
+		released = true;
+		shared.holders[holder] = nil;
+		if next(shared.holders) ~= nil then return; end
+		timer.add_task(linger, function ()
+			if shared.client and next(shared.holders) == nil then close(); end
+		end);
+	end;
+end
+
+local function acquire()
+	shared.holders = shared.holders or {};
+	local options = read_options();
+	local print = fingerprint(options);
+	if shared.client and shared.fingerprint ~= print then
+		if next(shared.holders) == nil then
+			close(); -- the options were changed and the module reloaded
+		else
+			module:log("error", "%s and %s have different warder_nats_ options, but a Prosody has one connection to NATS: "
+				.."%s uses that of %s. Put these options into the global section of the configuration.",
+				shared.opened_by, module.host, module.host, shared.opened_by);
+		end
+	end
+	if not shared.client then
+		for _, name in ipairs { "url", "user", "password", "token", "tls" } do
+			name = "warder_nats_"..name;
+			if module.host ~= "*" and config.get("*", name) ~= module:get_option(name) then
+				module:log("warn", "%s is set for %s alone; all hosts share one connection, so it belongs in the global section",
+					name, module.host);
+			end
+		end
+		local client, err = open(options, print);
+		if not client then
+			module:log("error", "The warder_nats_ options make no sense: %s", err);
+			return nil, err;
+		end
+	end
+	return shared.client, new_release();
+end
+
+return { acquire = acquire };
