@@ -1,0 +1,35 @@
+/** Questions as the wire hands them on, for tests that begin behind it. */
+import type { Question } from '../src/sources/source.ts';
+import { joinCheckRequest, sessionCheckRequest, stanzaCheckRequest } from '../src/wire/requests.ts';
+
+const envelope = { v: 1, id: '0123456789abcdef01234567', server: 'node@test', budget_ms: 250 };
+
+export function stanzaQuestion(fields: Record<string, unknown> = {}): Question & { operation: 'stanza-check' } {
+  const request = stanzaCheckRequest.parse({
+    ...envelope,
+    hook: 'send',
+    from: 'alice@localhost/phone',
+    to: 'bob@localhost',
+    kind: 'message',
+    type: 'chat',
+    stanza: '<message xmlns="jabber:client" from="alice@localhost/phone" to="bob@localhost"><body>hi</body></message>',
+    ...fields,
+  });
+  return { operation: 'stanza-check', request };
+}
+
+export function joinQuestion(fields: Record<string, unknown> = {}): Question & { operation: 'join-check' } {
+  const request = joinCheckRequest.parse({
+    ...envelope,
+    user: 'alice@localhost/phone',
+    room: 'lobby@rooms.localhost',
+    nick: 'Alice',
+    ...fields,
+  });
+  return { operation: 'join-check', request };
+}
+
+export function sessionQuestion(fields: Record<string, unknown> = {}): Question & { operation: 'session-check' } {
+  const request = sessionCheckRequest.parse({ ...envelope, user: 'alice@localhost/phone', ...fields });
+  return { operation: 'session-check', request };
+}
