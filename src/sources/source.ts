@@ -93,7 +93,15 @@ export interface SourceContext {
 }
 
 /** What happened to a call, for metrics and log; a closed set. */
-export type SourceOutcome = 'timeout' | 'unreachable' | 'bad-status' | 'bad-answer' | 'breaker-open' | 'bulkhead-full';
+export type SourceOutcome =
+  | 'timeout'
+  | 'unreachable'
+  | 'bad-status'
+  | 'bad-answer'
+  | 'breaker-open'
+  | 'bulkhead-full'
+  /** Nobody waited for the answer any longer: says nothing about the source. */
+  | 'abandoned';
 
 /** A source did not answer, or not with something that could be trusted. `message` is for the log. */
 export class SourceUnavailable extends Error {

@@ -11,10 +11,41 @@ export type Verdict = (typeof verdicts)[number];
 export const scopes = ['pair', 'pair-full', 'sender', 'room', 'none'] as const;
 export type Scope = (typeof scopes)[number];
 
+export const stanzaErrorTypes = ['auth', 'cancel', 'continue', 'modify', 'wait'] as const;
+export type StanzaErrorType = (typeof stanzaErrorTypes)[number];
+
+/** The defined conditions (RFC 6120 section 8.3.3), each with the type that goes with it where none is named. */
+export const stanzaConditions = {
+  'bad-request': 'modify',
+  conflict: 'cancel',
+  'feature-not-implemented': 'cancel',
+  forbidden: 'auth',
+  gone: 'cancel',
+  'internal-server-error': 'cancel',
+  'item-not-found': 'cancel',
+  'jid-malformed': 'modify',
+  'not-acceptable': 'modify',
+  'not-allowed': 'cancel',
+  'not-authorized': 'auth',
+  'policy-violation': 'modify',
+  'recipient-unavailable': 'wait',
+  redirect: 'modify',
+  'registration-required': 'auth',
+  'remote-server-not-found': 'cancel',
+  'remote-server-timeout': 'wait',
+  'resource-constraint': 'wait',
+  'service-unavailable': 'cancel',
+  'subscription-required': 'auth',
+  'undefined-condition': 'cancel',
+  'unexpected-request': 'wait',
+} as const satisfies Record<string, StanzaErrorType>;
+export type StanzaCondition = keyof typeof stanzaConditions;
+export const stanzaCondition = z.enum(Object.keys(stanzaConditions) as [StanzaCondition, ...StanzaCondition[]]);
+
 /** A stanza error for the asker's side (RFC 6120 section 8.3), by its parts or whole. */
 export const stanzaError = z.object({
-  type: optional(z.enum(['auth', 'cancel', 'continue', 'modify', 'wait'])),
-  condition: optional(z.string().max(64)),
+  type: optional(z.enum(stanzaErrorTypes)),
+  condition: optional(stanzaCondition),
   text: optional(z.string().max(4096)),
   xml: optional(z.string().max(16_384)),
 });
