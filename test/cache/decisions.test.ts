@@ -2,30 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { Decisions } from '../../src/cache/decisions.ts';
 import { ChangeOrder } from '../../src/cache/order.ts';
 import type { Route } from '../../src/cache/routes.ts';
-import type { Answer, Question, Source } from '../../src/sources/source.ts';
+import type { Answer, Question } from '../../src/sources/source.ts';
 import type { Verdict } from '../../src/wire/replies.ts';
 import { ManualClock } from '../clock.ts';
+import { HeldSource } from '../held-source.ts';
 import { joinQuestion, stanzaQuestion } from '../questions.ts';
 
 const zero = (): Record<Verdict, number> => ({ allow: 0, deny: 0, drop: 0, modify: 0, defer: 0 });
-
-/** A source whose answers a test lets go one by one. */
-class HeldSource implements Source {
-  readonly name = 'held';
-  readonly type = 'held';
-  readonly asked: { question: Question; answer: (answer: Answer) => void; fail: (error: Error) => void }[] = [];
-
-  identity(question: Question): string {
-    const { request } = question;
-    return 'from' in request ? `${request.from.bare} ${request.to.bare}` : `${request.user.bare}`;
-  }
-
-  decide(question: Question): Promise<Answer> {
-    return new Promise((answer, fail) => this.asked.push({ question, answer, fail }));
-  }
-
-  async stop(): Promise<void> {}
-}
 
 function setUp({ ttlMs = 1_000, max = 100 } = {}) {
   const clock = new ManualClock();
