@@ -1,0 +1,109 @@
+// The programs outside npm that Warder is tried out and tested with: one list, each with its reason.
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/**
+ * @typedef {object} SystemPackage
+ * @property {string} name of the Debian package
+ * @property {{ binary: string } | { luaModule: string }} provides what must be there; who installed it does not matter
+ * @property {boolean} [service] the package brings a daemon that Debian enables
+ * @property {readonly ('start' | 'test' | 'bench')[]} for the commands that need it
+ * @property {string} reason
+ */
+
+/** @type {readonly SystemPackage[]} */
+export const systemPackages = [
+  {
+    name: 'nats-server',
+    provides: { binary: 'nats-server' },
+    service: true,
+    for: ['start', 'test', 'bench'],
+    reason: 'the broker between the XMPP servers and the workers',
+  },
+  {
+    name: 'prosody',
+    provides: { binary: 'prosody' },
+    service: true,
+    for: ['test'],
+    reason: 'the XMPP server that mod_warder is tested in',
+  },
+  {
+    name: 'lua5.4',
+    provides: { binary: 'lua5.4' },
+    for: ['test'],
+    reason: "runs mod_warder's tests that need no Prosody",
+  },
+  {
+    name: 'lua-messagepack',
+    provides: { luaModule: 'MessagePack' },
+    for: ['test'],
+    reason: "mod_warder's encoding on the wire",
+  },
+  {
+    name: 'lua-unbound',
+    provides: { luaModule: 'lunbound' },
+    for: ['test'],
+    reason: 'without it Prosody 0.12 resolves names with its older, blocking resolver',
+  },
+  {
+    name: 'lua-check',
+    provides: { binary: 'luacheck' },
+    for: ['test'],
+    reason: 'lints mod_warder',
+  },
+  {
+    name: 'openssl',
+    provides: { binary: 'openssl' },
+    for: ['test'],
+    reason: 'makes the certificates of the tests with TLS',
+  },
+];
+
+// Debian puts servers into sbin, which is not on every user's PATH.
+const sbinFolders = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
+
+/**
+ * @param {string} name
+ * @param {string} [path] as in the environment
+ * @returns {string | undefined} the path of an executable of that name
+ */
+export function findBinary(name, path = process.env['PATH'] || '') {
+  const folders = path.split(delimiter).filter((folder) => folder !== '');
+  return [...folders, ...sbinFolders].map((folder) => join(folder, name)).find(isExecutable);
+}
+
+/** @param {string} path */
+function isExecutable(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * @param {SystemPackage['provides']} provides
+ * @returns {boolean}
+ */
+export function isPresent(provides) {
+  if ('binary' in provides) return findBinary(provides.binary) !== undefined;
+  // The version of Lua that Debian's Prosody runs on: a module for another one would not help.
+  const lua = findBinary('lua5.4');
+  if (lua === undefined) return false;
+  return spawnSync(lua, ['-e', `require '${provides.luaModule}'`], { stdio: 'ignore' }).status === 0;
+}
+
+/**
+ * What a command needs and this machine does not have.
+ * @param {'start' | 'test' | 'bench'} command
+ * @param {Record<string, string | undefined>} environment a NATS URL in it makes a local nats-server needless for `start`
+ * @param {(provides: SystemPackage['provides']) => boolean} [present]
+ */
+export function missingPackages(command, environment, present = isPresent) {
+  const ownBroker = command === 'start' && (environment['WARDER_NATS_URL'] || '').trim() !== '';
+  return systemPackages
+    .filter((one) => one.for.includes(command) && !(ownBroker && one.name === 'nats-server'))
+    .filter((one) => !present(one.provides));
+}
