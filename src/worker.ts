@@ -81,7 +81,8 @@ async function assemble(
   const metrics = createMetrics({
     version,
     decided: () => decidedOf(routes),
-    operations: () => operationNames.flatMap((operation) => (server ? [{ operation, ...server.stats[operation] }] : [])),
+    operations: () =>
+      operationNames.flatMap((operation) => (server ? [{ operation, ...server.stats[operation] }] : [])),
     caches: () => [
       { cache: 'decisions', ...cacheReading(decisions) },
       { cache: 'rosters', ...cacheReading(rosters) },

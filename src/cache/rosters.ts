@@ -54,7 +54,8 @@ export class Rosters {
       const { items, pending, problems } = await source.roster(user, call);
       return { roster: { version: versionOf(items, pending), items, pending }, problems };
     });
-    if (route.ttlMs > 0) this.memory.remember(key, { value: value.roster, floor, expiresAtMs: beganAtMs + route.ttlMs });
+    if (route.ttlMs > 0)
+      this.memory.remember(key, { value: value.roster, floor, expiresAtMs: beganAtMs + route.ttlMs });
     return { ...value, floor };
   }
 }
@@ -74,5 +75,10 @@ function versionOf(items: Roster['items'], pending: Roster['pending']): string {
     .map((fields) => JSON.stringify(fields))
     .toSorted();
   const requests = pending.map(({ jid, text }) => JSON.stringify([jid, text ?? ''])).toSorted();
-  return createHash('sha256').update(contacts.join('\n')).update('\n\n').update(requests.join('\n')).digest('base64url').slice(0, 22);
+  return createHash('sha256')
+    .update(contacts.join('\n'))
+    .update('\n\n')
+    .update(requests.join('\n'))
+    .digest('base64url')
+    .slice(0, 22);
 }

@@ -15,7 +15,12 @@ import { beforeDeadline } from './deadline.ts';
  * Decides, at once when the decision is remembered.
  * @throws Failure `source-unavailable` when nothing and no fallback answers, `stanza-required` when the source needs it.
  */
-export function decide(question: Question, domain: string, ask: Ask, parts: Parts): DecisionReply | Promise<DecisionReply> {
+export function decide(
+  question: Question,
+  domain: string,
+  ask: Ask,
+  parts: Parts,
+): DecisionReply | Promise<DecisionReply> {
   const { operation, request } = question;
   const route = parts.routes.of(operation, domain);
   if (route === undefined) {
@@ -29,7 +34,8 @@ export function decide(question: Question, domain: string, ask: Ask, parts: Part
   const known = parts.decisions.recall(question, route);
   if (known !== undefined) return reply(question, route, known, parts);
   if (operation === 'stanza-check' && request.stanza === undefined && !request.stanza_omitted) {
-    if (route.source.needsStanza?.(question) === true) throw new Failure('stanza-required', 'the source needs the stanza');
+    if (route.source.needsStanza?.(question) === true)
+      throw new Failure('stanza-required', 'the source needs the stanza');
   }
   return lookUp(question, route, ask, parts);
 }

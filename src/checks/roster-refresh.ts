@@ -85,7 +85,8 @@ async function outcomeOf(text: string, request: RosterRefresh, ask: Ask, parts: 
     const { min_seq, traceparent } = request;
     const flight = parts.rosters.fetch(user, route, min_seq, { signal: parts.stopping, traceparent });
     const { roster, floor, problems } = await beforeDeadline(flight, ask.deadlineMs, parts.clock);
-    for (const problem of problems) parts.log.warn({ source: route.source.name, user: user.bare, ...problem }, 'contact left out');
+    for (const problem of problems)
+      parts.log.warn({ source: route.source.name, user: user.bare, ...problem }, 'contact left out');
     return [user.bare, { roster, floor, fetched: true }];
   } catch (error) {
     if (!(error instanceof SourceUnavailable)) throw error;

@@ -31,7 +31,12 @@ export const rosterFallbacks = ['fail', 'stale'] as const;
 function route<F extends readonly [string, ...string[]]>(fallbacks: F) {
   const whole = z.strictObject({
     source: z.string(),
-    ttl_ms: z.number().int().min(0).max(1_440 * minute).optional(),
+    ttl_ms: z
+      .number()
+      .int()
+      .min(0)
+      .max(1_440 * minute)
+      .optional(),
     fallback: z.enum(fallbacks).optional(),
   });
   return z.union([z.string().transform((source) => ({ source })), whole], {
@@ -40,12 +45,20 @@ function route<F extends readonly [string, ...string[]]>(fallbacks: F) {
 }
 
 function operation<F extends readonly [string, ...string[]]>(fallbacks: F, fallback: F[number]) {
-  const routes = z.union([route(fallbacks).transform((one) => ({ '*': one })), z.record(z.string(), route(fallbacks))], {
-    error: 'must be the name of a source, or a map of domains ("*" for all others) to sources',
-  });
+  const routes = z.union(
+    [route(fallbacks).transform((one) => ({ '*': one })), z.record(z.string(), route(fallbacks))],
+    {
+      error: 'must be the name of a source, or a map of domains ("*" for all others) to sources',
+    },
+  );
   return z
     .strictObject({
-      ttl_ms: z.number().int().min(0).max(1_440 * minute).default(minute),
+      ttl_ms: z
+        .number()
+        .int()
+        .min(0)
+        .max(1_440 * minute)
+        .default(minute),
       fallback: z.enum(fallbacks).default(fallback as never),
       sources: routes.default({}),
     })
@@ -55,9 +68,11 @@ function operation<F extends readonly [string, ...string[]]>(fallbacks: F, fallb
 export const configSchema = z.strictObject({
   nats: z
     .strictObject({
-      url: z.union([natsUrl.transform((url) => [url]), z.array(natsUrl).min(1)], {
-        error: 'must be a URL such as nats://127.0.0.1:4222, or a list of them',
-      }).prefault('nats://127.0.0.1:4222'),
+      url: z
+        .union([natsUrl.transform((url) => [url]), z.array(natsUrl).min(1)], {
+          error: 'must be a URL such as nats://127.0.0.1:4222, or a list of them',
+        })
+        .prefault('nats://127.0.0.1:4222'),
       subject_prefix: subjectPrefix.default('xmpp.policy.v1'),
       user: z.string().optional(),
       password: z.string().optional(),
@@ -73,7 +88,12 @@ export const configSchema = z.strictObject({
   limits: z
     .strictObject({
       max_in_flight: z.number().int().min(1).max(1_000_000).default(4_096),
-      drain_timeout_ms: z.number().int().min(0).max(10 * minute).default(10 * second),
+      drain_timeout_ms: z
+        .number()
+        .int()
+        .min(0)
+        .max(10 * minute)
+        .default(10 * second),
     })
     .prefault({}),
   cache: z
@@ -88,7 +108,9 @@ export const configSchema = z.strictObject({
       'join-check': operation(decisionFallbacks, 'fail'),
       'session-check': operation(decisionFallbacks, 'fail'),
       'roster-refresh': operation(rosterFallbacks, 'fail'),
-      'user-removed': z.strictObject({ sources: operation(rosterFallbacks, 'fail').unwrap().shape.sources }).prefault({}),
+      'user-removed': z
+        .strictObject({ sources: operation(rosterFallbacks, 'fail').unwrap().shape.sources })
+        .prefault({}),
     })
     .prefault({}),
   sources: z.record(z.string(), sourceConfig).default({}),

@@ -24,7 +24,12 @@ export interface Connection {
  * a worker. With `wait` the first connection is tried for ever too.
  * @throws what nats.js throws when the first connection fails and `wait` is not set.
  */
-export async function openConnection(config: Config['nats'], role: string, log: Logger, wait: boolean): Promise<Connection> {
+export async function openConnection(
+  config: Config['nats'],
+  role: string,
+  log: Logger,
+  wait: boolean,
+): Promise<Connection> {
   const counts: ConnectionCounts = { reconnects: 0, errors: 0 };
   let connected = true;
   const nats = await connect(await connectionOptions(config, role, wait));

@@ -115,7 +115,15 @@ export class RequestServer {
     }
     const { clock } = this.#options;
     const encoding = encodingOf(message.data);
-    const exchange: Exchange = { message, inbox, operation, encoding, startedMs: clock.now(), id: '', request: undefined };
+    const exchange: Exchange = {
+      message,
+      inbox,
+      operation,
+      encoding,
+      startedMs: clock.now(),
+      id: '',
+      request: undefined,
+    };
     try {
       const reply = this.#answer(exchange);
       if (!(reply instanceof Promise)) {
@@ -140,7 +148,8 @@ export class RequestServer {
     const request = decodeRequest(row.request, payload) as z.output<typeof row.request> & { budget_ms: number };
     exchange.request = request;
     const deadlineMs = liveness.aliveAtMs + request.budget_ms;
-    if (exchange.startedMs >= deadlineMs) throw new Failure('expired', 'the budget had passed when the request was read');
+    if (exchange.startedMs >= deadlineMs)
+      throw new Failure('expired', 'the budget had passed when the request was read');
     if (this.#inFlight.size >= maxInFlight) throw new Failure('overloaded', `${maxInFlight} requests are in flight`);
     return row.check(request, { deadlineMs }, parts);
   }

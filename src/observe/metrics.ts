@@ -19,7 +19,11 @@ export interface DecidedReading {
 export interface Readings {
   readonly version: string;
   readonly decided: () => Iterable<DecidedReading>;
-  readonly operations: () => Iterable<{ operation: string; latency: LatencyHistogram; failures: Record<string, number> }>;
+  readonly operations: () => Iterable<{
+    operation: string;
+    latency: LatencyHistogram;
+    failures: Record<string, number>;
+  }>;
   readonly caches: () => Iterable<{
     cache: string;
     size: number;

@@ -60,12 +60,17 @@ describe('stamps', () => {
       ('user' in one && pair.jids.includes(one.user)) ||
       ('domain' in one && pair.domains.includes(one.domain));
     fc.assert(
-      fc.property(fc.array(fc.tuple(change, fc.nat(50))), fc.nat(50), fc.integer({ min: 1, max: 4 }), (changes, floor, max) => {
-        const stamps = new Stamps(max);
-        for (const [one, sequence] of changes) stamps.set(one, sequence);
-        const ended = changes.some(([one, sequence]) => touches(one) && sequence > floor);
-        if (ended) expect(stamps.allow(floor, pair)).toBe(false);
-      }),
+      fc.property(
+        fc.array(fc.tuple(change, fc.nat(50))),
+        fc.nat(50),
+        fc.integer({ min: 1, max: 4 }),
+        (changes, floor, max) => {
+          const stamps = new Stamps(max);
+          for (const [one, sequence] of changes) stamps.set(one, sequence);
+          const ended = changes.some(([one, sequence]) => touches(one) && sequence > floor);
+          if (ended) expect(stamps.allow(floor, pair)).toBe(false);
+        },
+      ),
     );
   });
 });

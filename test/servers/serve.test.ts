@@ -37,7 +37,7 @@ const stanzaCheck = {
 
 let broker: NatsServer;
 let asker: NatsConnection;
-const servers: Awaited<ReturnType<typeof startServer>>[] = [];
+const servers: StartedServer[] = [];
 
 beforeAll(async () => {
   broker = await startNatsServer();
@@ -53,11 +53,20 @@ afterEach(async () => {
   for (const one of servers.splice(0)) await one.close();
 });
 
-async function startServer({ maxInFlight = 100, fallback = 'fail' as const, clock = new ManualClock() } = {}) {
+interface StartedServer {
+  readonly nats: NatsConnection;
+  readonly source: HeldSource;
+  readonly server: RequestServer;
+  readonly clock: ManualClock;
+  close(): Promise<void>;
+}
+
+async function startServer({ maxInFlight = 100 } = {}): Promise<StartedServer> {
+  const clock = new ManualClock();
   const nats = await connect({ servers: broker.url });
   const order = new ChangeOrder();
   const source = new HeldSource();
-  const route = { ttl_ms: 60_000, fallback, sources: { localhost: { source: 'held' } } };
+  const route = { ttl_ms: 60_000, fallback: 'fail' as const, sources: { localhost: { source: 'held' } } };
   const parts: Parts = {
     routes: new Routes(
       {
@@ -87,7 +96,6 @@ async function startServer({ maxInFlight = 100, fallback = 'fail' as const, cloc
     source,
     server,
     clock,
-    order,
     close: async () => {
       if (nats.isClosed()) return;
       await service.stop();
@@ -288,7 +296,8 @@ describe('the dispatcher', () => {
     }
     await stopping;
     await leaving.close();
-    for (const message of await Promise.all([...asking, later])) expect(reply(message)).toMatchObject({ verdict: 'allow' });
+    for (const message of await Promise.all([...asking, later]))
+      expect(reply(message)).toMatchObject({ verdict: 'allow' });
   });
 
   it('answers too-large when a roster does not fit the payload of the broker', async () => {
@@ -312,7 +321,12 @@ describe('the dispatcher', () => {
     expect(info).toMatchObject({ type: 'io.nats.micro.v1.info_response', name: 'warder', version: '1.2.3' });
     const stats = (await asker.request('$SRV.STATS.warder', '')).json<{ endpoints: Record<string, unknown>[] }>();
     const endpoint = stats.endpoints.find(({ name }) => name === 'stanza-check');
-    expect(endpoint).toMatchObject({ subject: `${prefix}.stanza-check`, queue_group: 'warder', num_requests: 1, num_errors: 1 });
+    expect(endpoint).toMatchObject({
+      subject: `${prefix}.stanza-check`,
+      queue_group: 'warder',
+      num_requests: 1,
+      num_errors: 1,
+    });
     expect((await asker.request('$SRV.PING', '')).json()).toMatchObject({ name: 'warder' });
   });
 });
