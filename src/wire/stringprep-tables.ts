@@ -8,56 +8,83 @@ export const classes: readonly (readonly string[])[] = [
   ['left'],
   ['resource', 'name', 'node'],
   ['dropped'],
+  ['unassigned', 'left'],
   ['unassigned'],
+  ['unassigned', 'randal'],
   ['randal'],
-  ['resource', 'name', 'node', 'randal'],
   ['dropped', 'resource', 'name', 'node'],
   ['resource', 'name', 'node', 'left'],
+  ['resource', 'name', 'node', 'randal'],
 ];
 
 /** Runs of code points from 0 to 10FFFF: length and class, in base 36. */
 export const runs =
   'w:0 1:1 1:2 1:1 3:2 2:1 7:2 1:1 a:2 1:1 1:2 1:1 1:2 1:1 1:2 1:1 q:3 6:2 q:3 4:2 1:0 x:4 9:2 1:3 2:2 1:5 7:2 ' +
-  '1:3 4:2 1:3 5:2 n:3 1:2 v:3 1:2 89:3 1:6 i:3 s:6 2m:3 2:6 9:3 2:2 7:3 e:2 2:3 e:2 5:3 9:2 1:3 h:6 1s:2 2:4 ' +
-  'd:2 1:5 g:6 g:2 4:6 2:2 4:6 1:3 3:6 1:2 5:6 2:2 1:3 1:2 3:3 1:6 1:3 1:6 k:3 1:6 18:3 1:6 12:3 1:2 9:6 3n:3 ' +
-  '4:2 1:6 2:2 1x:3 1:6 12:3 2:6 2:3 6:6 g:3 x:6 12:3 2:6 7:3 1:6 13:3 1:6 1:3 1:2 6:6 h:2 1:6 n:2 1:6 3:2 1:7 ' +
-  '1:2 1:7 2:2 1:7 1:2 b:6 r:7 5:6 5:7 n:6 1:2 e:6 1:7 3:6 1:7 1:6 q:7 5:6 b:7 b:2 a:6 d:2 3:7 1:2 2t:7 7:2 1:8 ' +
-  '7:2 2:7 7:2 2:6 a:2 5:7 1:6 e:7 1:6 1:4 1:7 1:2 r:7 3:6 r:2 1h:6 12:7 b:2 1:7 9b:6 2:2 1:3 1:6 1h:3 2:6 1:2 ' +
-  '4:3 8:2 4:3 1:2 2:6 1:3 4:2 3:6 a:3 2:2 d:3 g:6 1:2 2:3 1:6 8:3 2:6 2:3 2:6 m:3 1:6 7:3 1:6 1:3 3:6 4:3 2:6 ' +
-  '1:2 1:6 3:3 4:2 2:6 2:3 2:6 2:3 1:2 9:6 1:3 4:6 2:3 1:6 3:3 2:2 2:6 c:3 2:2 7:3 7:6 1:2 2:6 6:3 4:6 2:3 2:6 ' +
-  'm:3 1:6 7:3 1:6 2:3 1:6 2:3 1:6 2:3 2:6 1:2 1:6 3:3 2:2 4:6 2:2 2:6 3:2 b:6 4:3 1:6 1:3 7:6 a:3 2:2 3:3 c:6 ' +
-  '2:2 1:3 1:6 7:3 1:6 1:3 1:6 3:3 1:6 m:3 1:6 7:3 1:6 2:3 1:6 5:3 2:6 1:2 4:3 5:2 1:6 2:2 1:3 1:6 2:3 1:2 2:6 ' +
-  '1:3 f:6 1:3 5:6 a:3 h:6 1:2 2:3 1:6 8:3 2:6 2:3 2:6 m:3 1:6 7:3 1:6 2:3 2:6 4:3 2:6 1:2 2:3 1:2 1:3 3:2 3:6 ' +
-  '2:3 2:6 2:3 1:2 8:6 1:2 1:3 4:6 2:3 1:6 3:3 4:6 b:3 h:6 1:2 1:3 1:6 6:3 3:6 3:3 1:6 4:3 3:6 2:3 1:6 1:3 1:6 ' +
-  '2:3 3:6 2:3 3:6 3:3 3:6 8:3 1:6 3:3 4:6 2:3 1:2 2:3 3:6 3:3 1:6 3:3 1:2 9:6 1:3 f:6 c:3 e:6 3:3 1:6 8:3 1:6 ' +
-  '3:3 1:6 n:3 1:6 a:3 1:6 5:3 4:6 3:2 4:3 1:6 3:2 1:6 4:2 7:6 2:2 9:6 2:3 4:6 a:3 i:6 2:3 1:6 8:3 1:6 3:3 1:6 ' +
-  'n:3 1:6 a:3 1:6 5:3 4:6 1:3 1:2 5:3 1:6 1:2 2:3 1:6 2:3 2:2 7:6 2:3 7:6 1:3 1:6 2:3 4:6 a:3 i:6 2:3 1:6 8:3 ' +
-  '1:6 3:3 1:6 n:3 1:6 g:3 4:6 3:3 3:2 2:6 3:3 1:6 3:3 1:2 9:6 1:3 8:6 2:3 4:6 a:3 i:6 2:3 1:6 i:3 3:6 o:3 1:6 ' +
-  '9:3 1:6 1:3 2:6 7:3 3:6 1:2 4:6 3:3 3:2 1:6 1:2 1:6 8:3 i:6 3:3 c:6 1c:3 1:2 2:3 7:2 4:6 1:2 7:3 8:2 d:3 11:6 ' +
-  '2:3 1:6 1:3 2:6 2:3 1:6 1:3 2:6 1:3 6:6 4:3 1:6 7:3 1:6 3:3 1:6 1:3 1:6 1:3 2:6 2:3 1:6 4:3 1:2 2:3 6:2 1:6 ' +
-  '2:2 1:3 2:6 5:3 1:6 1:3 1:6 6:2 2:6 a:3 2:6 2:3 y:6 o:3 2:2 r:3 1:2 1:3 1:2 1:3 5:2 a:3 1:6 y:3 6:6 e:2 1:3 ' +
-  '5:2 1:3 2:2 4:3 4:6 8:2 1:6 10:2 1:6 8:3 1:2 6:3 2:6 1:3 1c:6 y:3 1:6 5:3 1:6 2:3 1:6 1:3 4:2 1:3 1:2 3:6 2:2 ' +
-  '1:3 1:2 6:6 o:3 2:2 1y:6 12:3 a:6 15:3 2:6 1:3 4:6 2i:3 5:6 1w:3 5:6 2a:3 6:6 7:3 1:6 1r:3 1:6 1:3 1:6 4:3 ' +
+  '1:3 4:2 1:3 5:2 n:3 1:2 v:3 1:2 89:3 1:6 i:3 s:6 2m:3 2:6 9:3 2:2 7:3 e:2 2:3 e:2 5:3 9:2 1:3 h:7 1s:2 2:4 ' +
+  'd:2 1:5 g:7 g:2 4:6 2:2 4:6 1:3 3:6 1:2 5:6 2:2 1:3 1:2 3:3 1:6 1:3 1:6 k:3 1:6 18:3 1:6 12:3 1:2 9:6 3n:3 ' +
+  '4:2 1:7 2:2 1x:3 1:6 12:3 2:6 2:3 6:6 g:3 x:6 12:3 2:6 7:3 1:6 13:3 1:6 1:3 1:2 2:6 3:7 1:8 h:2 1:7 n:2 1:7 ' +
+  '3:2 1:9 1:2 1:9 2:2 1:9 1:2 1:7 1:8 1:7 8:8 r:9 5:8 5:9 b:8 8:7 1:8 2:7 1:8 1:2 1:8 d:7 1:9 3:8 1:9 1:8 q:9 ' +
+  '5:8 b:9 b:2 a:7 d:2 3:9 1:2 2t:9 7:2 1:4 7:2 2:9 7:2 2:8 a:2 5:9 1:8 e:9 1:8 1:4 1:9 1:2 r:9 3:8 r:2 1h:8 ' +
+  '12:9 b:2 1:9 1l:8 9:7 2:8 4:7 3:8 1:7 o:8 4:7 1:8 9:7 1:8 3:7 1:8 5:7 17:8 3:7 1g:8 2:7 6:8 8:7 16:8 1j:7 2:2 ' +
+  '1:3 1:6 1h:3 1:7 1:6 1:2 4:3 8:2 4:3 1:2 2:6 1:3 4:2 3:7 a:3 2:2 d:3 g:6 1:2 2:3 1:6 8:3 2:6 2:3 2:6 m:3 1:6 ' +
+  '7:3 1:6 1:3 3:6 4:3 2:6 1:2 1:6 3:3 4:2 2:6 2:3 2:6 2:3 1:2 9:6 1:3 4:6 2:3 1:6 3:3 2:2 2:6 c:3 2:2 7:3 1:7 ' +
+  '2:6 1:7 2:6 1:7 1:2 2:6 6:3 4:6 2:3 2:6 m:3 1:6 7:3 1:6 2:3 1:6 2:3 1:6 2:3 2:6 1:2 1:6 3:3 2:2 4:6 2:2 2:6 ' +
+  '3:2 3:6 1:7 7:6 4:3 1:6 1:3 7:6 a:3 2:2 3:3 1:7 b:6 2:2 1:3 1:6 7:3 1:6 1:3 1:6 3:3 1:6 m:3 1:6 7:3 1:6 2:3 ' +
+  '1:6 5:3 2:6 1:2 4:3 5:2 1:6 2:2 1:3 1:6 2:3 1:2 2:6 1:3 f:6 1:3 1:6 2:7 2:6 a:3 1:6 1:7 8:6 6:7 1:6 1:2 2:3 ' +
+  '1:6 8:3 2:6 2:3 2:6 m:3 1:6 7:3 1:6 2:3 2:6 4:3 2:6 1:2 2:3 1:2 1:3 3:2 1:7 2:6 2:3 2:6 2:3 1:2 7:6 1:7 1:2 ' +
+  '1:3 4:6 2:3 1:6 3:3 2:7 2:6 b:3 h:6 1:2 1:3 1:6 6:3 3:6 3:3 1:6 4:3 3:6 2:3 1:6 1:3 1:6 2:3 3:6 2:3 3:6 3:3 ' +
+  '3:6 8:3 1:6 3:3 4:6 2:3 1:2 2:3 3:6 3:3 1:6 3:3 1:2 9:6 1:3 f:6 c:3 8:7 5:6 1:7 3:3 1:7 8:3 1:6 3:3 1:6 n:3 ' +
+  '1:6 a:3 1:6 5:3 2:6 1:7 1:6 3:2 4:3 1:6 3:2 1:6 4:2 7:6 2:2 9:6 2:3 2:7 2:6 a:3 8:6 7:7 2:6 1:7 2:3 1:6 8:3 ' +
+  '1:6 3:3 1:6 n:3 1:6 a:3 1:6 5:3 2:6 1:7 1:6 1:3 1:2 5:3 1:6 1:2 2:3 1:6 2:3 2:2 7:6 2:3 7:6 1:3 1:6 2:3 2:7 ' +
+  '2:6 a:3 g:6 2:7 2:3 1:6 8:3 1:6 3:3 1:6 n:3 1:6 g:3 1:6 2:7 1:6 3:3 3:2 1:7 1:6 3:3 1:6 3:3 1:2 9:6 1:3 8:6 ' +
+  '2:3 2:7 2:6 a:3 h:6 1:7 2:3 1:6 i:3 3:6 o:3 1:6 9:3 1:6 1:3 2:6 7:3 3:6 1:2 4:6 3:3 3:2 1:6 1:2 1:6 8:3 i:6 ' +
+  '3:3 c:6 1c:3 1:2 2:3 7:2 4:6 1:2 7:3 8:2 d:3 11:6 2:3 1:6 1:3 2:6 2:3 1:6 1:3 2:6 1:3 6:6 4:3 1:6 7:3 1:6 3:3 ' +
+  '1:6 1:3 1:6 1:3 2:6 2:3 1:6 4:3 1:2 2:3 6:2 1:7 2:2 1:3 2:6 5:3 1:6 1:3 1:6 6:2 2:6 a:3 2:6 2:3 y:6 o:3 2:2 ' +
+  'r:3 1:2 1:3 1:2 1:3 5:2 a:3 1:6 y:3 6:6 e:2 1:3 5:2 1:3 2:2 4:3 1:6 3:7 8:2 1:6 10:2 1:6 8:3 1:2 6:3 2:6 1:3 ' +
+  '1c:6 y:3 1:6 5:3 1:6 2:3 1:6 1:3 4:2 1:3 1:2 3:7 2:2 1:3 1:2 1:7 2:6 2:7 1:6 o:3 2:2 4:6 3:7 g:6 4:7 d:6 1:7 ' +
+  '2:6 2:7 6:6 1:7 f:6 1:7 2:6 12:3 a:6 15:3 2:6 1:3 4:6 2i:3 5:6 1w:3 5:6 2a:3 6:6 7:3 1:6 1r:3 1:6 1:3 1:6 4:3 ' +
   '2:6 7:3 1:6 1:3 1:6 4:3 2:6 13:3 1:6 1:3 1:6 4:3 2:6 v:3 1:6 1:3 1:6 4:3 2:6 7:3 1:6 1:3 1:6 4:3 2:6 7:3 1:6 ' +
-  '7:3 1:6 n:3 1:6 v:3 1:6 1:3 1:6 4:3 2:6 7:3 1:6 13:3 1:6 j:3 6:6 s:3 z:6 2d:3 c:6 hi:3 9:6 1:4 q:3 2:2 3:6 ' +
-  '29:3 f:6 d:3 1:6 4:3 3:2 b:6 i:3 3:2 2:3 9:6 i:3 2:2 c:6 d:3 1:6 3:3 1:6 2:2 c:6 1j:3 7:2 8:3 1:2 2:3 b:2 7:3 ' +
-  '1:2 1:3 3:6 a:3 m:6 6:2 1:5 4:2 3:5 1:4 1:6 a:3 6:6 2g:3 8:6 15:3 1:2 11y:6 4c:3 4:6 2i:3 6:6 m:3 2:6 6:3 2:6 ' +
-  '12:3 2:6 6:3 2:6 8:3 1:6 1:3 1:6 1:3 1:6 1:3 1:6 v:3 2:6 1h:3 1:6 7:3 1:2 1:3 3:2 3:3 1:6 7:3 3:2 4:3 2:6 6:3 ' +
-  '1:6 3:2 d:3 3:2 2:6 3:3 1:6 7:3 2:2 1:6 b:4 3:9 1:a 1:8 o:2 8:4 z:2 4:6 1:2 7:6 1:4 1:9 3:4 6:6 6:4 1:2 1:3 ' +
-  '2:6 b:2 1:3 f:2 h:6 i:2 u:6 r:2 l:6 2:2 1:3 4:2 1:3 2:2 a:3 1:2 1:3 3:2 5:3 6:2 1:3 1:2 1:3 1:2 1:3 1:2 4:3 ' +
-  '1:2 3:3 1:2 7:3 1:2 2:6 3:3 5:2 5:3 2:2 7:6 d:2 10:3 c:6 bq:2 1x:3 q:2 1:3 1l:2 1d:6 13:2 p:6 b:2 l:6 1o:2 ' +
-  '26:3 l:2 1:6 7o:2 2:6 2:2 1:6 2t:2 2:6 a:2 3b:6 4:2 1:6 4:2 2:6 s:2 1:6 z:2 1:6 1:2 1:6 4:2 3:6 1:2 1:6 7:2 ' +
-  '2:6 1g:2 3:6 o:2 1:6 e:2 h:6 s:2 4:6 ls:2 ow:6 q:2 1:6 2h:2 c:6 5y:2 q:6 c:4 4:6 1:4 4:2 3:3 p:2 9:3 7:2 5:3 ' +
-  '2:2 5:3 3:2 1:6 2e:3 2:6 4:2 3:3 1:2 2i:3 1:2 4:3 5:6 14:3 4:6 2m:3 1:6 14:3 1k:6 19:3 3:6 10:3 d:6 f:2 s:3 ' +
-  '3:6 1e:3 f:2 c:3 4:6 1b:3 1:6 3b:3 4:6 2r:3 2:6 v:3 1:6 52u:3 22:6 g4m:3 2i:6 wd:3 3:6 1j:2 1fd:6 8mc:3 2k:6 ' +
-  '1kw:4 4xs:a 8e:3 2:6 1n:3 45:6 7:3 c:6 5:3 5:6 1:7 1:2 a:7 1:2 d:7 1:6 5:7 1:6 1:7 1:6 2:7 1:6 2:7 1:6 30:7 ' +
-  'x:6 a3:7 2:2 g:6 1s:7 2:6 1i:7 8:6 w:4 d:7 3:6 g:5 g:6 4:2 c:6 n:2 2:6 a:2 1:6 j:2 1:6 4:2 4:6 5:7 1:6 3r:7 ' +
-  '2:6 1:9 1:6 w:2 q:3 6:2 q:3 b:2 2h:3 3:6 6:3 2:6 6:3 2:6 6:3 2:6 3:3 3:6 7:2 1:6 7:2 a:6 7:4 lc:6 v:3 1:6 4:3 ' +
-  'c:6 r:3 51:6 12:3 2:6 12:3 148i:6 6u:3 a:6 13:3 3:6 1p:3 3:2 9:3 8:4 8:2 2:3 7:2 u:3 4:2 1c:3 f6:6 2d:3 1:6 ' +
-  '1z:3 1:6 2:3 2:6 1:3 2:6 2:3 2:6 4:3 1:6 c:3 1:6 1:3 1:6 4:3 1:6 2:3 1:6 1t:3 1:6 4:3 2:6 8:3 1:6 7:3 1:6 s:3 ' +
-  '1:6 4:3 1:6 5:3 1:6 1:3 3:6 7:3 1:6 9e:3 4:6 82:3 4:6 1e:2 7we:6 2:4 wyf:3 g15:6 f2:3 15s:6 2:4 1eke:6 2:4 ' +
-  '1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 ' +
-  '1:6 1:4 u:6 2o:4 1egu:6 2:4 1eke:a 2:4 1eke:a 2:4';
+  '7:3 1:6 n:3 1:6 v:3 1:6 1:3 1:6 4:3 2:6 7:3 1:6 13:3 1:6 j:3 2:6 3:7 1:6 s:3 j:6 a:7 6:6 2d:3 b:6 1:7 hi:3 ' +
+  '9:6 1:4 q:3 2:2 3:6 29:3 f:6 d:3 1:6 4:3 3:2 b:6 i:3 3:2 2:3 9:6 i:3 2:2 c:6 d:3 1:6 3:3 1:6 2:2 c:6 1g:3 2:2 ' +
+  '1:3 7:2 8:3 1:2 2:3 b:2 7:3 1:2 1:3 1:7 2:6 a:3 6:6 a:7 6:6 6:2 1:5 4:2 3:5 1:4 1:7 a:3 6:6 2g:3 8:6 5:3 2:2 ' +
+  'y:3 1:2 3a:6 3:7 4:6 2:7 9:6 1:7 6:6 3:7 4:6 1:7 3:6 2:7 48:6 y:7 n:6 2:7 2:6 1:7 1m:6 1:7 1:6 7:7 1:6 1:7 ' +
+  '1:6 1:7 2:6 8:7 6:6 a:7 2:6 1:7 1c:6 v:7 1d:6 4:7 1c:6 1:7 1:6 5:7 1:6 1:7 5:6 1:7 14:6 9:7 c:6 2:7 w:6 4:7 ' +
+  '2:6 2:7 1:6 3:7 1k:6 1:7 1:6 2:7 3:6 1:7 1:6 3:7 1m:6 8:7 2:6 2:7 48:6 3:7 1:6 d:7 1:6 7:7 4:6 1:7 6:6 1:7 ' +
+  '3:6 2:7 5i:6 1s:7 4c:3 4:6 2i:3 6:6 m:3 2:6 6:3 2:6 12:3 2:6 6:3 2:6 8:3 1:6 1:3 1:6 1:3 1:6 1:3 1:6 v:3 2:6 ' +
+  '1h:3 1:6 7:3 1:2 1:3 3:2 3:3 1:6 7:3 3:2 4:3 2:6 6:3 1:6 3:2 d:3 3:2 2:6 3:3 1:6 7:3 2:2 1:6 b:4 3:a 1:b 1:c ' +
+  'o:2 8:4 z:2 4:7 1:2 7:7 1:4 1:a 3:4 1:7 1:6 4:7 6:4 1:2 1:3 2:6 b:2 1:3 f:2 h:6 i:2 f:7 f:6 r:2 6:7 f:6 2:2 ' +
+  '1:3 4:2 1:3 2:2 a:3 1:2 1:3 3:2 5:3 6:2 1:3 1:2 1:3 1:2 1:3 1:2 4:3 1:2 3:3 1:2 7:3 1:2 1:7 1:6 3:3 5:2 5:3 ' +
+  '2:2 2:7 2:6 3:7 d:2 10:3 5:6 3:7 4:6 bq:2 1x:3 q:2 1:3 1l:2 1d:7 13:2 p:6 b:2 l:6 1o:2 26:3 l:2 1:7 7o:2 2:7 ' +
+  '2:2 1:7 2t:2 2:7 a:2 y:7 1:6 2c:7 4:2 1:7 4:2 2:7 s:2 1:7 z:2 1:7 1:2 1:7 4:2 3:7 1:2 1:7 7:2 2:7 1g:2 3:7 ' +
+  'o:2 1:7 e:2 h:7 s:2 4:7 ls:2 38:7 2:6 w:7 1:6 2x:7 6d:6 6:7 4:6 3:7 7:6 7:7 3j:6 1:7 2o:6 3i:7 y:6 q:2 1:6 ' +
+  '2h:2 c:6 5y:2 q:6 c:4 4:6 1:4 4:2 3:3 p:2 9:3 7:2 5:3 2:2 5:3 3:2 1:6 2e:3 2:6 4:2 3:3 1:2 2i:3 1:2 4:3 5:6 ' +
+  '14:3 4:6 2m:3 1:6 14:3 8:6 10:7 c:6 19:3 2:7 1:6 10:3 c:6 1:7 f:2 s:3 3:7 1e:3 f:2 c:3 4:7 1b:3 1:6 3b:3 4:7 ' +
+  '2r:3 2:7 v:3 1:7 52u:3 a:6 1s:7 g4m:3 2i:6 wd:3 3:6 1j:2 92:6 3:7 2n:6 h:7 u:6 2:7 28:6 2:7 e:6 y:7 2u:6 1:7 ' +
+  '3d:6 1:7 3:6 1:7 4:6 1:7 p:6 2:7 1:6 5:7 b:6 2:7 1m:6 4:7 24:6 2:7 q:6 i:7 d:6 1:7 12:6 8:7 p:6 b:7 1a:6 3:7 ' +
+  '1c:6 1:7 2:6 4:7 2:6 2:7 13:6 1:7 1v:6 6:7 2:6 2:7 2:6 2:7 c:6 1:7 8:6 1:7 1b:6 1:7 1f:6 1:7 1:6 3:7 2:6 2:7 ' +
+  '5:6 2:7 1:6 1:7 16:6 2:7 8:6 1:7 37:6 2:7 3d:6 1:7 2:6 1:7 4:6 1:7 i:6 8mc:3 2k:6 1kw:4 4xs:b 8e:3 2:6 1n:3 ' +
+  '45:6 7:3 c:6 5:3 5:6 1:9 1:2 a:9 1:2 d:9 1:8 5:9 1:8 1:9 1:8 2:9 1:8 2:9 1:8 30:9 x:8 a3:9 2:2 g:7 1s:9 2:8 ' +
+  '1i:9 7:8 1:7 w:4 d:9 3:7 g:5 a:7 6:6 4:2 c:7 n:2 2:7 a:2 1:6 j:2 1:6 4:2 4:6 5:9 1:8 3r:9 2:8 1:a 1:6 w:2 q:3 ' +
+  '6:2 q:3 b:2 2h:3 3:6 6:3 2:6 6:3 2:6 6:3 2:6 3:3 3:6 7:2 1:6 7:2 a:6 7:4 75:6 1:7 1q:6 25:7 3:6 d:7 3:6 1:7 ' +
+  '2k:6 1:7 6a:6 s:7 4:6 v:3 1:6 4:3 c:6 r:3 17:6 5:7 3p:6 12:3 2:6 12:3 qa:6 7z:8 1:7 69:8 3:7 1:8 2:7 5:8 4:7 ' +
+  '14:8 3:7 4:8 1:7 4l:8 2:7 2a:8 7:7 dg:8 4:7 8:8 a:7 86:8 v:7 18:8 2:7 28:8 3:7 1y:8 b:7 1d:8 4:7 3e:8 1:6 1:7 ' +
+  '1i:6 f:7 b:6 k:7 a:6 1:7 2:6 2:7 a:6 3:7 1d:6 4:7 2:6 2:7 7:6 1:7 1p:6 3:7 10:6 5:7 1:6 8:7 1q:6 1:7 c:6 2:7 ' +
+  '1g:6 9:7 a:6 4:7 2:6 1:7 2n:6 3:7 2:6 1:7 1:6 2:7 6:6 1:7 4g:6 1:7 3:6 8:7 l:6 2:7 1l:6 2:7 3:6 1:7 11:6 7:7 ' +
+  '3:6 5:7 5f:6 8:7 2:6 3:7 1:6 1:7 n:6 1:7 2c:6 6:7 1:6 1:7 4:6 2:7 1:6 2:7 6m:6 4:7 6:6 2:7 1:6 2:7 r:6 2:7 ' +
+  '2d:6 8:7 2:6 1:7 1:6 2:7 v:6 d:7 1q:6 1:7 1:6 1:7 2:6 6:7 1:6 1:7 2t:6 3:7 2:6 4:7 1:6 5:7 77:6 9:7 1:6 2:7 ' +
+  '74:6 2:7 1:6 1:7 4:6 1:7 40:6 4:7 2:6 2:7 4:6 1:7 w:6 6:7 2:6 2:7 14:6 6:7 2:6 4:7 8:6 1:7 9:6 6:7 2:6 3:7 ' +
+  '1a:6 d:7 1:6 2:7 ba:6 7:7 1:6 6:7 2c:6 m:7 2:6 7:7 1:6 2:7 1:6 2:7 3e:6 6:7 3:6 1:7 1:6 2:7 1:6 7:7 1:6 1:7 ' +
+  '20:6 2:7 3:6 1:7 1:6 1:7 9n:6 2:7 68:6 t:7 eta:6 5:7 1n:6 7:7 t4:6 1:7 1r:6 4:7 27:6 1:7 1:6 1:7 f5k:6 2:7 ' +
+  '1:6 4:7 3mk:6 1a:7 2:6 n:7 55:6 6u:3 a:6 13:3 3:6 1p:3 3:2 9:3 8:4 8:2 2:3 7:2 u:3 4:2 1c:3 b:6 2:7 l:6 1y:7 ' +
+  '56:6 2f:7 4p:6 2d:3 1:6 1z:3 1:6 2:3 2:6 1:3 2:6 2:3 2:6 4:3 1:6 c:3 1:6 1:3 1:6 4:3 1:6 2:3 1:6 1t:3 1:6 4:3 ' +
+  '2:6 8:3 1:6 7:3 1:6 s:3 1:6 4:3 1:6 5:3 1:6 1:3 3:6 7:3 1:6 9e:3 4:6 1f:3 1:2 1l:3 1:2 1l:3 1:2 1l:3 1:2 1l:3 ' +
+  '1:2 6:3 4:6 1e:2 e8:6 1j:7 4:6 1e:7 8:6 1:7 e:6 1:7 m:6 5:7 1:6 f:7 11s:6 7:7 1:6 h:7 2:6 7:7 1:6 2:7 1:6 5:7 ' +
+  '79:6 7:7 af:6 1:7 1p:6 4:7 f:6 1:7 zk:6 5s:8 7:7 31:8 7:7 145:8 2:7 7i:8 18:7 4:6 2s:7 c:6 f:7 2:6 f:7 1:6 ' +
+  'f:7 1:6 11:7 a:6 g:7 v:6 1:7 1m:6 6:7 1p:6 1:7 4y:6 6:7 4a:6 rc:7 5:6 g:7 3:6 d:7 3:6 38:7 c:6 2h:7 7:6 c:7 ' +
+  '4:6 1:7 f:6 c:7 4:6 1k:7 8:6 a:7 6:6 14:7 8:6 u:7 2:6 2:7 26:6 9g:7 c:6 e:7 2:6 5:7 3:6 5:7 3:6 7:7 9:6 t:7 ' +
+  '3:6 b:7 5:6 6:7 a:6 a:7 6:6 8:7 8:6 7:7 9:6 43:7 1:6 1j:7 11:6 a:7 sk:6 2:4 wyf:3 g15:6 f2:3 15s:6 2:4 1eke:6 ' +
+  '2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 2:4 1eke:6 ' +
+  '2:4 1:6 1:4 u:6 2o:4 3k:6 6o:7 1e6m:6 2:4 1eke:b 2:4 1eke:b 2:4';
 
 /** Case folding with NFKC (table B.2), without A to Z: code point and what it becomes, in base 36. */
 export const folds =
@@ -71,149 +98,110 @@ export const folds =
   'by:i0 bz:c0 c1:i2 c2:i3 c3:c4 c5:c6 c7:ia c8:c9 cc:cd ck:cm cl:cm cn:cp co:cp cq:cs cr:cs ct:cu cv:cw cx:cy ' +
   'cz:d0 d1:d2 d3:d4 d5:d6 d7:d8 da:db dc:dd de:df dg:dh di:dj dk:dl dm:dn do:dp dq:dr ds:2y,lo dt:dv du:dv ' +
   'dw:dx dy:b9 dz:cf e0:e1 e2:e3 e4:e5 e6:e7 e8:e9 ea:eb ec:ed ee:ef eg:eh ei:ej ek:el em:en eo:ep eq:er es:et ' +
-  'eu:ev ew:ex ey:ez f0:f1 f2:f3 f4:bi f6:f7 f8:f9 fa:fb fc:fd fe:ff fg:fh fi:fj fk:fl fm:fn fu:8rp fv:fw fx:be ' +
-  'fy:8rq g1:g2 g3:ao g4:i1 g5:i4 g6:g7 g8:g9 ga:gb gc:gd ge:gf n9:qh og:oh oi:oj om:on oq:w,qh ov:s3 p2:q4 ' +
+  'eu:ev ew:ex ey:ez f0:f1 f2:f3 f4:bi f6:f7 f8:f9 fa:fb fc:fd fe:ff fg:fh fi:fj fk:fl fm:fn n9:qh oq:w,qh p2:q4 ' +
   'p4:q5 p5:q6 p6:q7 p8:r0 pa:r1 pb:r2 pc:qh,lk,ld pd:q9 pe:qa pf:qb pg:qc ph:qd pi:qe pj:qf pk:qg pl:qh pm:qi ' +
   'pn:qj po:qk pp:ql pq:qm pr:qn ps:qo pt:qp pv:qr pw:qs px:qt py:qu pz:qv q0:qw q1:qx q2:qy q3:qz q8:qt,lk,ld ' +
-  'qq:qr r3:rb r4:qa r5:qg r6:qt r7:r1 r8:qz r9:qu ra:qo rc:rd re:rf rg:rh ri:rj rk:rl rm:rn ro:rp rq:rr rs:rt ' +
-  'ru:rv rw:rx ry:rz s0:qi s1:qp s2:qr s4:qg s5:qd s7:s8 s9:qr sa:sb sd:or se:os sf:ot sg:uo sh:up si:uq sj:ur ' +
-  'sk:us sl:ut sm:uu sn:uv so:uw sp:ux sq:uy sr:uz ss:v0 st:v1 su:v2 sv:v3 sw:ts sx:tt sy:tu sz:tv t0:tw t1:tx ' +
-  't2:ty t3:tz t4:u0 t5:u1 t6:u2 t7:u3 t8:u4 t9:u5 ta:u6 tb:u7 tc:u8 td:u9 te:ua tf:ub tg:uc th:ud ti:ue tj:uf ' +
-  'tk:ug tl:uh tm:ui tn:uj to:uk tp:ul tq:um tr:un v4:v5 v6:v7 v8:v9 va:vb vc:vd ve:vf vg:vh vi:vj vk:vl vm:vn ' +
-  'vo:vp vq:vr vs:vt vu:vv vw:vx vy:vz w0:w1 wa:wb wc:wd we:wf wg:wh wi:wj wk:wl wm:wn wo:wp wq:wr ws:wt wu:wv ' +
-  'ww:wx wy:wz x0:x1 x2:x3 x4:x5 x6:x7 x8:x9 xa:xb xc:xd xe:xf xg:xh xi:xj xk:xl xm:xn xo:xp xq:xr xs:y7 xt:xu ' +
-  'xv:xw xx:xy xz:y0 y1:y2 y3:y4 y5:y6 y8:y9 ya:yb yc:yd ye:yf yg:yh yi:yj yk:yl ym:yn yo:yp yq:yr ys:yt yu:yv ' +
-  'yw:yx yy:yz z0:z1 z2:z3 z4:z5 z6:z7 z8:z9 za:zb zc:zd ze:zf zg:zh zi:zj zk:zl zm:zn zo:zp zq:zr zs:zt zu:zv ' +
-  'zw:zx zy:zz 100:101 102:103 104:105 106:107 108:109 10a:10b 10c:10d 10e:10f 10g:10h 10i:10j 10k:10l 10m:10n ' +
-  '10o:10p 10q:10r 10s:10t 10u:10v 10x:129 10y:12a 10z:12b 110:12c 111:12d 112:12e 113:12f 114:12g 115:12h ' +
-  '116:12i 117:12j 118:12k 119:12l 11a:12m 11b:12n 11c:12o 11d:12p 11e:12q 11f:12r 11g:12s 11h:12t 11i:12u ' +
-  '11j:12v 11k:12w 11l:12x 11m:12y 11n:12z 11o:130 11p:131 11q:132 11r:133 11s:134 11t:135 11u:136 11v:137 ' +
-  '11w:138 11x:139 11y:13a 13b:12d,136 3a8:8w0 3a9:8w1 3aa:8w2 3ab:8w3 3ac:8w4 3ad:8w5 3ae:8w6 3af:8w7 3ag:8w8 ' +
-  '3ah:8w9 3ai:8wa 3aj:8wb 3ak:8wc 3al:8wd 3am:8we 3an:8wf 3ao:8wg 3ap:8wh 3aq:8wi 3ar:8wj 3as:8wk 3at:8wl ' +
-  '3au:8wm 3av:8wn 3aw:8wo 3ax:8wp 3ay:8wq 3az:8wr 3b0:8ws 3b1:8wt 3b2:8wu 3b3:8wv 3b4:8ww 3b5:8wx 3b6:8wy ' +
-  '3b7:8wz 3b8:8x0 3b9:8x1 3bb:8x3 3bh:8x9 3vk:xv4 3vl:xv5 3vm:xv6 3vn:xv7 3vo:xv8 3vp:xv9 3vq:xva 3vr:xvb ' +
-  '3vs:xvc 3vt:xvd 3vu:xve 3vv:xvf 3vw:xvg 3vx:xvh 3vy:xvi 3vz:xvj 3w0:xvk 3w1:xvl 3w2:xvm 3w3:xvn 3w4:xvo ' +
-  '3w5:xvp 3w6:xvq 3w7:xvr 3w8:xvs 3w9:xvt 3wa:xvu 3wb:xvv 3wc:xvw 3wd:xvx 3we:xvy 3wf:xvz 3wg:xw0 3wh:xw1 ' +
-  '3wi:xw2 3wj:xw3 3wk:xw4 3wl:xw5 3wm:xw6 3wn:xw7 3wo:xw8 3wp:xw9 3wq:xwa 3wr:xwb 3ws:xwc 3wt:xwd 3wu:xwe ' +
-  '3wv:xwf 3ww:xwg 3wx:xwh 3wy:xwi 3wz:xwj 3x0:xwk 3x1:xwl 3x2:xwm 3x3:xwn 3x4:xwo 3x5:xwp 3x6:xwq 3x7:xwr ' +
-  '3x8:xws 3x9:xwt 3xa:xwu 3xb:xwv 3xc:xww 3xd:xwx 3xe:xwy 3xf:xwz 3xg:xx0 3xh:xx1 3xi:xx2 3xj:xx3 3xk:xx4 ' +
-  '3xl:xx5 3xm:xx6 3xn:xx7 3xo:xx8 3xp:xx9 3xq:xxa 3xr:xxb 3xs:3y0 3xt:3y1 3xu:3y2 3xv:3y3 3xw:3y4 3xx:3y5 ' +
-  '5n4:3bk 5n5:3bl 5n6:3bm 5n7:3bn 5n8:3bo 5n9:3bp 5na:3bq 5nb:3br 5nc:3bs 5nd:3bt 5ne:3bu 5nf:3bv 5ng:3bw ' +
-  '5nh:3bx 5ni:3by 5nj:3bz 5nk:3c0 5nl:3c1 5nm:3c2 5nn:3c3 5no:3c4 5np:3c5 5nq:3c6 5nr:3c7 5ns:3c8 5nt:3c9 ' +
-  '5nu:3ca 5nv:3cb 5nw:3cc 5nx:3cd 5ny:3ce 5nz:3cf 5o0:3cg 5o1:3ch 5o2:3ci 5o3:3cj 5o4:3ck 5o5:3cl 5o6:3cm ' +
-  '5o7:3cn 5o8:3co 5o9:3cp 5oa:3cq 5od:3ct 5oe:3cu 5of:3cv 5xc:5xd 5xe:5xf 5xg:5xh 5xi:5xj 5xk:5xl 5xm:5xn ' +
-  '5xo:5xp 5xq:5xr 5xs:5xt 5xu:5xv 5xw:5xx 5xy:5xz 5y0:5y1 5y2:5y3 5y4:5y5 5y6:5y7 5y8:5y9 5ya:5yb 5yc:5yd ' +
-  '5ye:5yf 5yg:5yh 5yi:5yj 5yk:5yl 5ym:5yn 5yo:5yp 5yq:5yr 5ys:5yt 5yu:5yv 5yw:5yx 5yy:5yz 5z0:5z1 5z2:5z3 ' +
-  '5z4:5z5 5z6:5z7 5z8:5z9 5za:5zb 5zc:5zd 5ze:5zf 5zg:5zh 5zi:5zj 5zk:5zl 5zm:5zn 5zo:5zp 5zq:5zr 5zs:5zt ' +
-  '5zu:5zv 5zw:5zx 5zy:5zz 600:601 602:603 604:605 606:607 608:609 60a:60b 60c:60d 60e:60f 60g:60h 60i:60j ' +
-  '60k:60l 60m:60n 60o:60p 60q:60r 60s:60t 60u:60v 60w:60x 60y:60z 610:611 612:613 614:615 616:617 618:619 ' +
-  '61a:61b 61c:61d 61e:61f 61g:61h 61i:2w,mp 61j:38,lk 61k:3b,lm 61l:3d,lm 61m:2p,ji 61n:601 61q:37,37 61s:61t ' +
-  '61u:61v 61w:61x 61y:61z 620:621 622:623 624:625 626:627 628:629 62a:62b 62c:62d 62e:62f 62g:62h 62i:62j ' +
-  '62k:62l 62m:62n 62o:62p 62q:62r 62s:62t 62u:62v 62w:62x 62y:62z 630:631 632:633 634:635 636:637 638:639 ' +
-  '63a:63b 63c:63d 63e:63f 63g:63h 63i:63j 63k:63l 63m:63n 63o:63p 63q:63r 63s:63t 63u:63v 63w:63x 63y:63z ' +
-  '640:641 642:643 644:645 646:647 648:649 64a:64b 64c:64d 64e:64f 64o:64g 64p:64h 64q:64i 64r:64j 64s:64k ' +
-  '64t:64l 64u:64m 64v:64n 654:64w 655:64x 656:64y 657:64z 658:650 659:651 65k:65c 65l:65d 65m:65e 65n:65f ' +
-  '65o:65g 65p:65h 65q:65i 65r:65j 660:65s 661:65t 662:65u 663:65v 664:65w 665:65x 666:65y 667:65z 66g:668 ' +
-  '66h:669 66i:66a 66j:66b 66k:66c 66l:66d 66o:qt,lv 66q:qt,lv,lc 66s:qt,lv,ld 66u:qt,lv,n6 66x:66p 66z:66r ' +
-  '671:66t 673:66v 67c:674 67d:675 67e:676 67f:677 67g:678 67h:679 67i:67a 67j:67b 680:64g,qh 681:64h,qh ' +
-  '682:64i,qh 683:64j,qh 684:64k,qh 685:64l,qh 686:64m,qh 687:64n,qh 688:64g,qh 689:64h,qh 68a:64i,qh 68b:64j,qh ' +
-  '68c:64k,qh 68d:64l,qh 68e:64m,qh 68f:64n,qh 68g:65c,qh 68h:65d,qh 68i:65e,qh 68j:65f,qh 68k:65g,qh 68l:65h,qh ' +
-  '68m:65i,qh 68n:65j,qh 68o:65c,qh 68p:65d,qh 68q:65e,qh 68r:65f,qh 68s:65g,qh 68t:65h,qh 68u:65i,qh 68v:65j,qh ' +
-  '68w:674,qh 68x:675,qh 68y:676,qh 68z:677,qh 690:678,qh 691:679,qh 692:67a,qh 693:67b,qh 694:674,qh 695:675,qh ' +
-  '696:676,qh 697:677,qh 698:678,qh 699:679,qh 69a:67a,qh 69b:67b,qh 69e:67k,qh 69f:q9,qh 69g:q4,qh 69i:q9,n6 ' +
-  '69j:q9,n6,qh 69k:69c 69l:69d 69m:67k 69n:67l 69o:q9,qh 69q:qh 69u:67o,qh 69v:qf,qh 69w:q6,qh 69y:qf,n6 ' +
-  '69z:qf,n6,qh 6a0:67m 6a1:67n 6a2:67o 6a3:67p 6a4:qf,qh 6aa:qh,lk,lc 6ab:qh,lk,ld 6ae:qh,n6 6af:qh,lk,n6 ' +
-  '6ag:6a8 6ah:6a9 6ai:67q 6aj:67r 6aq:qt,lk,lc 6ar:qt,lk,ld 6as:qp,lv 6au:qt,n6 6av:qt,lk,n6 6aw:6ao 6ax:6ap ' +
-  '6ay:67u 6az:67v 6b0:6at 6b6:67w,qh 6b7:qx,qh 6b8:r2,qh 6ba:qx,n6 6bb:qx,n6,qh 6bc:67s 6bd:67t 6be:67w 6bf:67x ' +
-  '6bg:qx,qh 6g8:36,37 6iq:2r 6ir:4w,2r 6iv:gr 6ix:4w,2u 6iz:2w 6j0:2w 6j1:2w 6j4:2x 6j5:2x 6j6:30 6j9:32 ' +
-  '6ja:32,33 6jd:34 6je:35 6jf:36 6jg:36 6jh:36 6jk:37,31 6jl:38,2t,30 6jm:38,31 6jo:3e 6jq:qx 6js:3e 6ju:2z ' +
-  '6jv:6d 6jw:2q 6jx:2r 6k0:2t 6k1:2u 6k2:6ku 6k3:31 6ke:qb 6kf:qo 6kl:2s 6lc:6ls 6ld:6lt 6le:6lu 6lf:6lv ' +
-  '6lg:6lw 6lh:6lx 6li:6ly 6lj:6lz 6lk:6m0 6ll:6m1 6lm:6m2 6ln:6m3 6lo:6m4 6lp:6m5 6lq:6m6 6lr:6m7 6mb:6mc ' +
-  '792:79s 793:79t 794:79u 795:79v 796:79w 797:79x 798:79y 799:79z 79a:7a0 79b:7a1 79c:7a2 79d:7a3 79e:7a4 ' +
-  '79f:7a5 79g:7a6 79h:7a7 79i:7a8 79j:7a9 79k:7aa 79l:7ab 79m:7ac 79n:7ad 79o:7ae 79p:7af 79q:7ag 79r:7ah ' +
-  '8ow:8q8 8ox:8q9 8oy:8qa 8oz:8qb 8p0:8qc 8p1:8qd 8p2:8qe 8p3:8qf 8p4:8qg 8p5:8qh 8p6:8qi 8p7:8qj 8p8:8qk ' +
-  '8p9:8ql 8pa:8qm 8pb:8qn 8pc:8qo 8pd:8qp 8pe:8qq 8pf:8qr 8pg:8qs 8ph:8qt 8pi:8qu 8pj:8qv 8pk:8qw 8pl:8qx ' +
-  '8pm:8qy 8pn:8qz 8po:8r0 8pp:8r1 8pq:8r2 8pr:8r3 8ps:8r4 8pt:8r5 8pu:8r6 8pv:8r7 8pw:8r8 8px:8r9 8py:8ra ' +
-  '8pz:8rb 8q0:8rc 8q1:8rd 8q2:8re 8q3:8rf 8q4:8rg 8q5:8rh 8q6:8ri 8q7:8rj 8rk:8rl 8rm:h7 8rn:5tp 8ro:hp 8rr:8rs ' +
-  '8rt:8ru 8rv:8rw 8rx:gh 8ry:hd 8rz:gg 8s0:gi 8s2:8s3 8s5:8s6 8se:fz 8sf:g0 8sg:8sh 8si:8sj 8sk:8sl 8sm:8sn ' +
-  '8so:8sp 8sq:8sr 8ss:8st 8su:8sv 8sw:8sx 8sy:8sz 8t0:8t1 8t2:8t3 8t4:8t5 8t6:8t7 8t8:8t9 8ta:8tb 8tc:8td ' +
-  '8te:8tf 8tg:8th 8ti:8tj 8tk:8tl 8tm:8tn 8to:8tp 8tq:8tr 8ts:8tt 8tu:8tv 8tw:8tx 8ty:8tz 8u0:8u1 8u2:8u3 ' +
-  '8u4:8u5 8u6:8u7 8u8:8u9 8ua:8ub 8uc:8ud 8ue:8uf 8ug:8uh 8ui:8uj 8uk:8ul 8um:8un 8uo:8up 8uq:8ur 8us:8ut ' +
-  '8uu:8uv 8uw:8ux 8uy:8uz 8v0:8v1 8v2:8v3 8v4:8v5 8v6:8v7 8vf:8vg 8vh:8vi 8vm:8vn a5t:2w,34,2p a5v:2p,39 ' +
-  'a5x:33,3a a68:34,2p a69:32,2p a6a:qk,2p a6b:31,2p a6c:2z,2p a6d:2z,2q a6e:31,2q a6f:2v,2q a6i:34,2u a6j:32,2u ' +
-  'a6k:qk,2u a6o:2w,3e a6p:2z,2w,3e a6q:31,2w,3e a6r:2v,2w,3e a6s:38,2w,3e a7d:34,2p a7e:2z,34,2p a7f:31,34,2p ' +
-  'a7g:2v,34,2p a7o:34,3a a7p:32,3a a7q:qk,3a a7r:31,3a a7s:2z,3a a7t:31,3a a7u:34,3b a7v:32,3b a7w:qk,3b ' +
-  'a7x:31,3b a7y:2z,3b a7z:31,3b a80:2z,qx a81:31,qx a83:2q,35 a86:2r,6qd,2z,2v a87:2r,33,1a a88:2s,2q a89:2v,3d ' +
-  'a8b:2w,34 a8d:2z,2z a8e:2z,31 a8n:34,2w a8p:34,34,31 a8q:34,36 a8s:37,3a a8t:3b,2q wu8:wu9 wua:wub wuc:wud ' +
-  'wue:wuf wug:wuh wui:wuj wuk:wul wum:wun wuo:wup wuq:wur wus:wut wuu:wuv wuw:wux wuy:wuz wv0:wv1 wv2:wv3 ' +
-  'wv4:wv5 wv6:wv7 wv8:wv9 wva:wvb wvc:wvd wve:wvf wvg:wvh ww0:ww1 ww2:ww3 ww4:ww5 ww6:ww7 ww8:ww9 wwa:wwb ' +
-  'wwc:wwd wwe:wwf wwg:wwh wwi:wwj wwk:wwl wwm:wwn wwo:wwp wwq:wwr x0i:x0j x0k:x0l x0m:x0n x0o:x0p x0q:x0r ' +
-  'x0s:x0t x0u:x0v x0y:x0z x10:x11 x12:x13 x14:x15 x16:x17 x18:x19 x1a:x1b x1c:x1d x1e:x1f x1g:x1h x1i:x1j ' +
-  'x1k:x1l x1m:x1n x1o:x1p x1q:x1r x1s:x1t x1u:x1v x1w:x1x x1y:x1z x20:x21 x22:x23 x24:x25 x26:x27 x28:x29 ' +
-  'x2a:x2b x2c:x2d x2e:x2f x2g:x2h x2i:x2j x2k:x2l x2m:x2n x2x:x2y x2z:x30 x31:5tl x32:x33 x34:x35 x36:x37 ' +
-  'x38:x39 x3a:x3b x3f:x3g x3h:h1 x3k:x3l x3m:x3n x3q:x3r x3s:x3t x3u:x3v x3w:x3x x3y:x3z x40:x41 x42:x43 ' +
-  'x44:x45 x46:x47 x48:x49 x4a:h2 x4b:gs x4c:gx x4d:h8 x4e:h6 x4g:im x4h:hz x4i:il x4j:xub x4k:x4l x4m:x4n ' +
-  'x4o:x4p x4q:x4r x4s:x4t x4u:x4v x4w:x4x x4y:x4z x50:x3o x51:hu x52:5u6 x53:x54 x55:x56 x5c:x5d x5i:x5j ' +
-  'x5k:x5l x6d:x6e 1dkw:2u,2u 1dkx:2u,2x 1dky:2u,30 1dkz:2u,2u,2x 1dl0:2u,2u,30 1dl1:37,38 1dl2:37,38 ' +
-  '1dlf:12s,12u 1dlg:12s,12d 1dlh:12s,12j 1dli:132,12u 1dlj:12s,12l 1ee9:1ef5 1eea:1ef6 1eeb:1ef7 1eec:1ef8 ' +
-  '1eed:1ef9 1eee:1efa 1eef:1efb 1eeg:1efc 1eeh:1efd 1eei:1efe 1eej:1eff 1eek:1efg 1eel:1efh 1eem:1efi 1een:1efj ' +
-  '1eeo:1efk 1eep:1efl 1eeq:1efm 1eer:1efn 1ees:1efo 1eet:1efp 1eeu:1efq 1eev:1efr 1eew:1efs 1eex:1eft 1eey:1efu ' +
-  '1fcw:1fe0 1fcx:1fe1 1fcy:1fe2 1fcz:1fe3 1fd0:1fe4 1fd1:1fe5 1fd2:1fe6 1fd3:1fe7 1fd4:1fe8 1fd5:1fe9 1fd6:1fea ' +
-  '1fd7:1feb 1fd8:1fec 1fd9:1fed 1fda:1fee 1fdb:1fef 1fdc:1feg 1fdd:1feh 1fde:1fei 1fdf:1fej 1fdg:1fek 1fdh:1fel ' +
-  '1fdi:1fem 1fdj:1fen 1fdk:1feo 1fdl:1fep 1fdm:1feq 1fdn:1fer 1fdo:1fes 1fdp:1fet 1fdq:1feu 1fdr:1fev 1fds:1few ' +
-  '1fdt:1fex 1fdu:1fey 1fdv:1fez 1fdw:1ff0 1fdx:1ff1 1fdy:1ff2 1fdz:1ff3 1fhs:1fiw 1fht:1fix 1fhu:1fiy 1fhv:1fiz ' +
-  '1fhw:1fj0 1fhx:1fj1 1fhy:1fj2 1fhz:1fj3 1fi0:1fj4 1fi1:1fj5 1fi2:1fj6 1fi3:1fj7 1fi4:1fj8 1fi5:1fj9 1fi6:1fja ' +
-  '1fi7:1fjb 1fi8:1fjc 1fi9:1fjd 1fia:1fje 1fib:1fjf 1fic:1fjg 1fid:1fjh 1fie:1fji 1fif:1fjj 1fig:1fjk 1fih:1fjl ' +
-  '1fii:1fjm 1fij:1fjn 1fik:1fjo 1fil:1fjp 1fim:1fjq 1fin:1fjr 1fio:1fjs 1fip:1fjt 1fiq:1fju 1fir:1fjv 1fn4:1fo7 ' +
-  '1fn5:1fo8 1fn6:1fo9 1fn7:1foa 1fn8:1fob 1fn9:1foc 1fna:1fod 1fnb:1foe 1fnc:1fof 1fnd:1fog 1fne:1foh 1fng:1foj ' +
-  '1fnh:1fok 1fni:1fol 1fnj:1fom 1fnk:1fon 1fnl:1foo 1fnm:1fop 1fnn:1foq 1fno:1for 1fnp:1fos 1fnq:1fot 1fnr:1fou ' +
-  '1fns:1fov 1fnt:1fow 1fnu:1fox 1fnw:1foz 1fnx:1fp0 1fny:1fp1 1fnz:1fp2 1fo0:1fp3 1fo1:1fp4 1fo2:1fp5 1fo4:1fp7 ' +
-  '1fo5:1fp8 1h1c:1h34 1h1d:1h35 1h1e:1h36 1h1f:1h37 1h1g:1h38 1h1h:1h39 1h1i:1h3a 1h1j:1h3b 1h1k:1h3c 1h1l:1h3d ' +
-  '1h1m:1h3e 1h1n:1h3f 1h1o:1h3g 1h1p:1h3h 1h1q:1h3i 1h1r:1h3j 1h1s:1h3k 1h1t:1h3l 1h1u:1h3m 1h1v:1h3n 1h1w:1h3o ' +
-  '1h1x:1h3p 1h1y:1h3q 1h1z:1h3r 1h20:1h3s 1h21:1h3t 1h22:1h3u 1h23:1h3v 1h24:1h3w 1h25:1h3x 1h26:1h3y 1h27:1h3z ' +
-  '1h28:1h40 1h29:1h41 1h2a:1h42 1h2b:1h43 1h2c:1h44 1h2d:1h45 1h2e:1h46 1h2f:1h47 1h2g:1h48 1h2h:1h49 1h2i:1h4a ' +
-  '1h2j:1h4b 1h2k:1h4c 1h2l:1h4d 1h2m:1h4e 1h2n:1h4f 1h2o:1h4g 1h2p:1h4h 1h2q:1h4i 1jfk:1jgg 1jfl:1jgh 1jfm:1jgi ' +
-  '1jfn:1jgj 1jfo:1jgk 1jfp:1jgl 1jfq:1jgm 1jfr:1jgn 1jfs:1jgo 1jft:1jgp 1jfu:1jgq 1jfv:1jgr 1jfw:1jgs 1jfx:1jgt ' +
-  '1jfy:1jgu 1jfz:1jgv 1jg0:1jgw 1jg1:1jgx 1jg2:1jgy 1jg3:1jgz 1jg4:1jh0 1jg5:1jh1 1jg6:1jh2 1jg7:1jh3 1jg8:1jh4 ' +
-  '1jg9:1jh5 1jga:1jh6 1jgb:1jh7 1jgc:1jh8 1jgd:1jh9 1jge:1jha 1jgf:1jhb 20cg:20dc 20ch:20dd 20ci:20de 20cj:20df ' +
-  '20ck:20dg 20cl:20dh 20cm:20di 20cn:20dj 20co:20dk 20cp:20dl 20cq:20dm 20cr:20dn 20cs:20do 20ct:20dp 20cu:20dq ' +
-  '20cv:20dr 20cw:20ds 20cx:20dt 20cy:20du 20cz:20dv 20d0:20dw 20d1:20dx 20d2:20dy 20d3:20dz 20d4:20e0 20d5:20e1 ' +
-  '20d6:20e2 20d7:20e3 20d8:20e4 20d9:20e5 20da:20e6 20db:20e7 2kg0:2p 2kg1:2q 2kg2:2r 2kg3:2s 2kg4:2t 2kg5:2u ' +
-  '2kg6:2v 2kg7:2w 2kg8:2x 2kg9:2y 2kga:2z 2kgb:30 2kgc:31 2kgd:32 2kge:33 2kgf:34 2kgg:35 2kgh:36 2kgi:37 ' +
-  '2kgj:38 2kgk:39 2kgl:3a 2kgm:3b 2kgn:3c 2kgo:3d 2kgp:3e 2khg:2p 2khh:2q 2khi:2r 2khj:2s 2khk:2t 2khl:2u ' +
-  '2khm:2v 2khn:2w 2kho:2x 2khp:2y 2khq:2z 2khr:30 2khs:31 2kht:32 2khu:33 2khv:34 2khw:35 2khx:36 2khy:37 ' +
-  '2khz:38 2ki0:39 2ki1:3a 2ki2:3b 2ki3:3c 2ki4:3d 2ki5:3e 2kiw:2p 2kix:2q 2kiy:2r 2kiz:2s 2kj0:2t 2kj1:2u ' +
-  '2kj2:2v 2kj3:2w 2kj4:2x 2kj5:2y 2kj6:2z 2kj7:30 2kj8:31 2kj9:32 2kja:33 2kjb:34 2kjc:35 2kjd:36 2kje:37 ' +
-  '2kjf:38 2kjg:39 2kjh:3a 2kji:3b 2kjj:3c 2kjk:3d 2kjl:3e 2kkc:2p 2kke:2r 2kkf:2s 2kki:2v 2kkl:2y 2kkm:2z ' +
-  '2kkp:32 2kkq:33 2kkr:34 2kks:35 2kku:37 2kkv:38 2kkw:39 2kkx:3a 2kky:3b 2kkz:3c 2kl0:3d 2kl1:3e 2kls:2p ' +
-  '2klt:2q 2klu:2r 2klv:2s 2klw:2t 2klx:2u 2kly:2v 2klz:2w 2km0:2x 2km1:2y 2km2:2z 2km3:30 2km4:31 2km5:32 ' +
-  '2km6:33 2km7:34 2km8:35 2km9:36 2kma:37 2kmb:38 2kmc:39 2kmd:3a 2kme:3b 2kmf:3c 2kmg:3d 2kmh:3e 2kn8:2p ' +
-  '2kn9:2q 2knb:2s 2knc:2t 2knd:2u 2kne:2v 2knh:2y 2kni:2z 2knj:30 2knk:31 2knl:32 2knm:33 2knn:34 2kno:35 ' +
-  '2knq:37 2knr:38 2kns:39 2knt:3a 2knu:3b 2knv:3c 2knw:3d 2koo:2p 2kop:2q 2kor:2s 2kos:2t 2kot:2u 2kou:2v ' +
-  '2kow:2x 2kox:2y 2koy:2z 2koz:30 2kp0:31 2kp2:33 2kp6:37 2kp7:38 2kp8:39 2kp9:3a 2kpa:3b 2kpb:3c 2kpc:3d ' +
-  '2kq4:2p 2kq5:2q 2kq6:2r 2kq7:2s 2kq8:2t 2kq9:2u 2kqa:2v 2kqb:2w 2kqc:2x 2kqd:2y 2kqe:2z 2kqf:30 2kqg:31 ' +
-  '2kqh:32 2kqi:33 2kqj:34 2kqk:35 2kql:36 2kqm:37 2kqn:38 2kqo:39 2kqp:3a 2kqq:3b 2kqr:3c 2kqs:3d 2kqt:3e ' +
-  '2krk:2p 2krl:2q 2krm:2r 2krn:2s 2kro:2t 2krp:2u 2krq:2v 2krr:2w 2krs:2x 2krt:2y 2kru:2z 2krv:30 2krw:31 ' +
-  '2krx:32 2kry:33 2krz:34 2ks0:35 2ks1:36 2ks2:37 2ks3:38 2ks4:39 2ks5:3a 2ks6:3b 2ks7:3c 2ks8:3d 2ks9:3e ' +
-  '2kt0:2p 2kt1:2q 2kt2:2r 2kt3:2s 2kt4:2t 2kt5:2u 2kt6:2v 2kt7:2w 2kt8:2x 2kt9:2y 2kta:2z 2ktb:30 2ktc:31 ' +
-  '2ktd:32 2kte:33 2ktf:34 2ktg:35 2kth:36 2kti:37 2ktj:38 2ktk:39 2ktl:3a 2ktm:3b 2ktn:3c 2kto:3d 2ktp:3e ' +
-  '2kug:2p 2kuh:2q 2kui:2r 2kuj:2s 2kuk:2t 2kul:2u 2kum:2v 2kun:2w 2kuo:2x 2kup:2y 2kuq:2z 2kur:30 2kus:31 ' +
-  '2kut:32 2kuu:33 2kuv:34 2kuw:35 2kux:36 2kuy:37 2kuz:38 2kv0:39 2kv1:3a 2kv2:3b 2kv3:3c 2kv4:3d 2kv5:3e ' +
-  '2kvw:2p 2kvx:2q 2kvy:2r 2kvz:2s 2kw0:2t 2kw1:2u 2kw2:2v 2kw3:2w 2kw4:2x 2kw5:2y 2kw6:2z 2kw7:30 2kw8:31 ' +
-  '2kw9:32 2kwa:33 2kwb:34 2kwc:35 2kwd:36 2kwe:37 2kwf:38 2kwg:39 2kwh:3a 2kwi:3b 2kwj:3c 2kwk:3d 2kwl:3e ' +
-  '2kxc:2p 2kxd:2q 2kxe:2r 2kxf:2s 2kxg:2t 2kxh:2u 2kxi:2v 2kxj:2w 2kxk:2x 2kxl:2y 2kxm:2z 2kxn:30 2kxo:31 ' +
-  '2kxp:32 2kxq:33 2kxr:34 2kxs:35 2kxt:36 2kxu:37 2kxv:38 2kxw:39 2kxx:3a 2kxy:3b 2kxz:3c 2ky0:3d 2ky1:3e ' +
-  '2kyw:q9 2kyx:qa 2kyy:qb 2kyz:qc 2kz0:qd 2kz1:qe 2kz2:qf 2kz3:qg 2kz4:qh 2kz5:qi 2kz6:qj 2kz7:qk 2kz8:ql ' +
-  '2kz9:qm 2kza:qn 2kzb:qo 2kzc:qp 2kzd:qg 2kze:qr 2kzf:qs 2kzg:qt 2kzh:qu 2kzi:qv 2kzj:qw 2kzk:qx 2l03:qr ' +
-  '2l0i:q9 2l0j:qa 2l0k:qb 2l0l:qc 2l0m:qd 2l0n:qe 2l0o:qf 2l0p:qg 2l0q:qh 2l0r:qi 2l0s:qj 2l0t:qk 2l0u:ql ' +
-  '2l0v:qm 2l0w:qn 2l0x:qo 2l0y:qp 2l0z:qg 2l10:qr 2l11:qs 2l12:qt 2l13:qu 2l14:qv 2l15:qw 2l16:qx 2l1p:qr ' +
-  '2l24:q9 2l25:qa 2l26:qb 2l27:qc 2l28:qd 2l29:qe 2l2a:qf 2l2b:qg 2l2c:qh 2l2d:qi 2l2e:qj 2l2f:qk 2l2g:ql ' +
-  '2l2h:qm 2l2i:qn 2l2j:qo 2l2k:qp 2l2l:qg 2l2m:qr 2l2n:qs 2l2o:qt 2l2p:qu 2l2q:qv 2l2r:qw 2l2s:qx 2l3b:qr ' +
-  '2l3q:q9 2l3r:qa 2l3s:qb 2l3t:qc 2l3u:qd 2l3v:qe 2l3w:qf 2l3x:qg 2l3y:qh 2l3z:qi 2l40:qj 2l41:qk 2l42:ql ' +
-  '2l43:qm 2l44:qn 2l45:qo 2l46:qp 2l47:qg 2l48:qr 2l49:qs 2l4a:qt 2l4b:qu 2l4c:qv 2l4d:qw 2l4e:qx 2l4x:qr ' +
-  '2l5c:q9 2l5d:qa 2l5e:qb 2l5f:qc 2l5g:qd 2l5h:qe 2l5i:qf 2l5j:qg 2l5k:qh 2l5l:qi 2l5m:qj 2l5n:qk 2l5o:ql ' +
-  '2l5p:qm 2l5q:qn 2l5r:qo 2l5s:qp 2l5t:qg 2l5u:qr 2l5v:qs 2l5w:qt 2l5x:qu 2l5y:qv 2l5z:qw 2l60:qx 2l6j:qr ' +
-  '2olc:2oma 2old:2omb 2ole:2omc 2olf:2omd 2olg:2ome 2olh:2omf 2oli:2omg 2olj:2omh 2olk:2omi 2oll:2omj 2olm:2omk ' +
-  '2oln:2oml 2olo:2omm 2olp:2omn 2olq:2omo 2olr:2omp 2ols:2omq 2olt:2omr 2olu:2oms 2olv:2omt 2olw:2omu 2olx:2omv ' +
-  '2oly:2omw 2olz:2omx 2om0:2omy 2om1:2omz 2om2:2on0 2om3:2on1 2om4:2on2 2om5:2on3 2om6:2on4 2om7:2on5 2om8:2on6 ' +
-  '2om9:2on7';
+  'qq:qr r4:qa r5:qg r6:qt r7:r1 r8:qz r9:qu ra:qo rc:rd re:rf rg:rh ri:rj rk:rl rm:rn ro:rp rq:rr rs:rt ru:rv ' +
+  'rw:rx ry:rz s0:qi s1:qp s2:qr s4:qg s5:qd sg:uo sh:up si:uq sj:ur sk:us sl:ut sm:uu sn:uv so:uw sp:ux sq:uy ' +
+  'sr:uz ss:v0 st:v1 su:v2 sv:v3 sw:ts sx:tt sy:tu sz:tv t0:tw t1:tx t2:ty t3:tz t4:u0 t5:u1 t6:u2 t7:u3 t8:u4 ' +
+  't9:u5 ta:u6 tb:u7 tc:u8 td:u9 te:ua tf:ub tg:uc th:ud ti:ue tj:uf tk:ug tl:uh tm:ui tn:uj to:uk tp:ul tq:um ' +
+  'tr:un v4:v5 v6:v7 v8:v9 va:vb vc:vd ve:vf vg:vh vi:vj vk:vl vm:vn vo:vp vq:vr vs:vt vu:vv vw:vx vy:vz w0:w1 ' +
+  'wa:wb wc:wd we:wf wg:wh wi:wj wk:wl wm:wn wo:wp wq:wr ws:wt wu:wv ww:wx wy:wz x0:x1 x2:x3 x4:x5 x6:x7 x8:x9 ' +
+  'xa:xb xc:xd xe:xf xg:xh xi:xj xk:xl xm:xn xo:xp xq:xr xt:xu xv:xw xx:xy xz:y0 y1:y2 y3:y4 y5:y6 y8:y9 ya:yb ' +
+  'yc:yd ye:yf yg:yh yi:yj yk:yl ym:yn yo:yp yq:yr ys:yt yu:yv yw:yx yy:yz z0:z1 z2:z3 z4:z5 z6:z7 z8:z9 zc:zd ' +
+  'zk:zl zm:zn zo:zp zq:zr zs:zt zu:zv zw:zx zy:zz 10x:129 10y:12a 10z:12b 110:12c 111:12d 112:12e 113:12f ' +
+  '114:12g 115:12h 116:12i 117:12j 118:12k 119:12l 11a:12m 11b:12n 11c:12o 11d:12p 11e:12q 11f:12r 11g:12s ' +
+  '11h:12t 11i:12u 11j:12v 11k:12w 11l:12x 11m:12y 11n:12z 11o:130 11p:131 11q:132 11r:133 11s:134 11t:135 ' +
+  '11u:136 11v:137 11w:138 11x:139 11y:13a 13b:12d,136 5xc:5xd 5xe:5xf 5xg:5xh 5xi:5xj 5xk:5xl 5xm:5xn 5xo:5xp ' +
+  '5xq:5xr 5xs:5xt 5xu:5xv 5xw:5xx 5xy:5xz 5y0:5y1 5y2:5y3 5y4:5y5 5y6:5y7 5y8:5y9 5ya:5yb 5yc:5yd 5ye:5yf ' +
+  '5yg:5yh 5yi:5yj 5yk:5yl 5ym:5yn 5yo:5yp 5yq:5yr 5ys:5yt 5yu:5yv 5yw:5yx 5yy:5yz 5z0:5z1 5z2:5z3 5z4:5z5 ' +
+  '5z6:5z7 5z8:5z9 5za:5zb 5zc:5zd 5ze:5zf 5zg:5zh 5zi:5zj 5zk:5zl 5zm:5zn 5zo:5zp 5zq:5zr 5zs:5zt 5zu:5zv ' +
+  '5zw:5zx 5zy:5zz 600:601 602:603 604:605 606:607 608:609 60a:60b 60c:60d 60e:60f 60g:60h 60i:60j 60k:60l ' +
+  '60m:60n 60o:60p 60q:60r 60s:60t 60u:60v 60w:60x 60y:60z 610:611 612:613 614:615 616:617 618:619 61a:61b ' +
+  '61c:61d 61e:61f 61g:61h 61i:2w,mp 61j:38,lk 61k:3b,lm 61l:3d,lm 61m:2p,ji 61n:601 61s:61t 61u:61v 61w:61x ' +
+  '61y:61z 620:621 622:623 624:625 626:627 628:629 62a:62b 62c:62d 62e:62f 62g:62h 62i:62j 62k:62l 62m:62n ' +
+  '62o:62p 62q:62r 62s:62t 62u:62v 62w:62x 62y:62z 630:631 632:633 634:635 636:637 638:639 63a:63b 63c:63d ' +
+  '63e:63f 63g:63h 63i:63j 63k:63l 63m:63n 63o:63p 63q:63r 63s:63t 63u:63v 63w:63x 63y:63z 640:641 642:643 ' +
+  '644:645 646:647 648:649 64o:64g 64p:64h 64q:64i 64r:64j 64s:64k 64t:64l 64u:64m 64v:64n 654:64w 655:64x ' +
+  '656:64y 657:64z 658:650 659:651 65k:65c 65l:65d 65m:65e 65n:65f 65o:65g 65p:65h 65q:65i 65r:65j 660:65s ' +
+  '661:65t 662:65u 663:65v 664:65w 665:65x 666:65y 667:65z 66g:668 66h:669 66i:66a 66j:66b 66k:66c 66l:66d ' +
+  '66o:qt,lv 66q:qt,lv,lc 66s:qt,lv,ld 66u:qt,lv,n6 66x:66p 66z:66r 671:66t 673:66v 67c:674 67d:675 67e:676 ' +
+  '67f:677 67g:678 67h:679 67i:67a 67j:67b 680:64g,qh 681:64h,qh 682:64i,qh 683:64j,qh 684:64k,qh 685:64l,qh ' +
+  '686:64m,qh 687:64n,qh 688:64g,qh 689:64h,qh 68a:64i,qh 68b:64j,qh 68c:64k,qh 68d:64l,qh 68e:64m,qh 68f:64n,qh ' +
+  '68g:65c,qh 68h:65d,qh 68i:65e,qh 68j:65f,qh 68k:65g,qh 68l:65h,qh 68m:65i,qh 68n:65j,qh 68o:65c,qh 68p:65d,qh ' +
+  '68q:65e,qh 68r:65f,qh 68s:65g,qh 68t:65h,qh 68u:65i,qh 68v:65j,qh 68w:674,qh 68x:675,qh 68y:676,qh 68z:677,qh ' +
+  '690:678,qh 691:679,qh 692:67a,qh 693:67b,qh 694:674,qh 695:675,qh 696:676,qh 697:677,qh 698:678,qh 699:679,qh ' +
+  '69a:67a,qh 69b:67b,qh 69e:67k,qh 69f:q9,qh 69g:q4,qh 69i:q9,n6 69j:q9,n6,qh 69k:69c 69l:69d 69m:67k 69n:67l ' +
+  '69o:q9,qh 69q:qh 69u:67o,qh 69v:qf,qh 69w:q6,qh 69y:qf,n6 69z:qf,n6,qh 6a0:67m 6a1:67n 6a2:67o 6a3:67p ' +
+  '6a4:qf,qh 6aa:qh,lk,lc 6ab:qh,lk,ld 6ae:qh,n6 6af:qh,lk,n6 6ag:6a8 6ah:6a9 6ai:67q 6aj:67r 6aq:qt,lk,lc ' +
+  '6ar:qt,lk,ld 6as:qp,lv 6au:qt,n6 6av:qt,lk,n6 6aw:6ao 6ax:6ap 6ay:67u 6az:67v 6b0:6at 6b6:67w,qh 6b7:qx,qh ' +
+  '6b8:r2,qh 6ba:qx,n6 6bb:qx,n6,qh 6bc:67s 6bd:67t 6be:67w 6bf:67x 6bg:qx,qh 6g8:36,37 6iq:2r 6ir:4w,2r 6iv:gr ' +
+  '6ix:4w,2u 6iz:2w 6j0:2w 6j1:2w 6j4:2x 6j5:2x 6j6:30 6j9:32 6ja:32,33 6jd:34 6je:35 6jf:36 6jg:36 6jh:36 ' +
+  '6jk:37,31 6jl:38,2t,30 6jm:38,31 6jo:3e 6jq:qx 6js:3e 6ju:2z 6jv:6d 6jw:2q 6jx:2r 6k0:2t 6k1:2u 6k3:31 6ke:qb ' +
+  '6kf:qo 6kl:2s 6lc:6ls 6ld:6lt 6le:6lu 6lf:6lv 6lg:6lw 6lh:6lx 6li:6ly 6lj:6lz 6lk:6m0 6ll:6m1 6lm:6m2 6ln:6m3 ' +
+  '6lo:6m4 6lp:6m5 6lq:6m6 6lr:6m7 792:79s 793:79t 794:79u 795:79v 796:79w 797:79x 798:79y 799:79z 79a:7a0 ' +
+  '79b:7a1 79c:7a2 79d:7a3 79e:7a4 79f:7a5 79g:7a6 79h:7a7 79i:7a8 79j:7a9 79k:7aa 79l:7ab 79m:7ac 79n:7ad ' +
+  '79o:7ae 79p:7af 79q:7ag 79r:7ah a5t:2w,34,2p a5v:2p,39 a5x:33,3a a68:34,2p a69:32,2p a6a:qk,2p a6b:31,2p ' +
+  'a6c:2z,2p a6d:2z,2q a6e:31,2q a6f:2v,2q a6i:34,2u a6j:32,2u a6k:qk,2u a6o:2w,3e a6p:2z,2w,3e a6q:31,2w,3e ' +
+  'a6r:2v,2w,3e a6s:38,2w,3e a7d:34,2p a7e:2z,34,2p a7f:31,34,2p a7g:2v,34,2p a7o:34,3a a7p:32,3a a7q:qk,3a ' +
+  'a7r:31,3a a7s:2z,3a a7t:31,3a a7u:34,3b a7v:32,3b a7w:qk,3b a7x:31,3b a7y:2z,3b a7z:31,3b a80:2z,qx a81:31,qx ' +
+  'a83:2q,35 a86:2r,6qd,2z,2v a87:2r,33,1a a88:2s,2q a89:2v,3d a8b:2w,34 a8d:2z,2z a8e:2z,31 a8n:34,2w ' +
+  'a8p:34,34,31 a8q:34,36 a8s:37,3a a8t:3b,2q 1dkw:2u,2u 1dkx:2u,2x 1dky:2u,30 1dkz:2u,2u,2x 1dl0:2u,2u,30 ' +
+  '1dl1:37,38 1dl2:37,38 1dlf:12s,12u 1dlg:12s,12d 1dlh:12s,12j 1dli:132,12u 1dlj:12s,12l 1ee9:1ef5 1eea:1ef6 ' +
+  '1eeb:1ef7 1eec:1ef8 1eed:1ef9 1eee:1efa 1eef:1efb 1eeg:1efc 1eeh:1efd 1eei:1efe 1eej:1eff 1eek:1efg 1eel:1efh ' +
+  '1eem:1efi 1een:1efj 1eeo:1efk 1eep:1efl 1eeq:1efm 1eer:1efn 1ees:1efo 1eet:1efp 1eeu:1efq 1eev:1efr 1eew:1efs ' +
+  '1eex:1eft 1eey:1efu 1fcw:1fe0 1fcx:1fe1 1fcy:1fe2 1fcz:1fe3 1fd0:1fe4 1fd1:1fe5 1fd2:1fe6 1fd3:1fe7 1fd4:1fe8 ' +
+  '1fd5:1fe9 1fd6:1fea 1fd7:1feb 1fd8:1fec 1fd9:1fed 1fda:1fee 1fdb:1fef 1fdc:1feg 1fdd:1feh 1fde:1fei 1fdf:1fej ' +
+  '1fdg:1fek 1fdh:1fel 1fdi:1fem 1fdj:1fen 1fdk:1feo 1fdl:1fep 1fdm:1feq 1fdn:1fer 1fdo:1fes 1fdp:1fet 1fdq:1feu ' +
+  '1fdr:1fev 1fds:1few 1fdt:1fex 1fdu:1fey 1fdv:1fez 1fdw:1ff0 1fdx:1ff1 2kg0:2p 2kg1:2q 2kg2:2r 2kg3:2s 2kg4:2t ' +
+  '2kg5:2u 2kg6:2v 2kg7:2w 2kg8:2x 2kg9:2y 2kga:2z 2kgb:30 2kgc:31 2kgd:32 2kge:33 2kgf:34 2kgg:35 2kgh:36 ' +
+  '2kgi:37 2kgj:38 2kgk:39 2kgl:3a 2kgm:3b 2kgn:3c 2kgo:3d 2kgp:3e 2khg:2p 2khh:2q 2khi:2r 2khj:2s 2khk:2t ' +
+  '2khl:2u 2khm:2v 2khn:2w 2kho:2x 2khp:2y 2khq:2z 2khr:30 2khs:31 2kht:32 2khu:33 2khv:34 2khw:35 2khx:36 ' +
+  '2khy:37 2khz:38 2ki0:39 2ki1:3a 2ki2:3b 2ki3:3c 2ki4:3d 2ki5:3e 2kiw:2p 2kix:2q 2kiy:2r 2kiz:2s 2kj0:2t ' +
+  '2kj1:2u 2kj2:2v 2kj3:2w 2kj4:2x 2kj5:2y 2kj6:2z 2kj7:30 2kj8:31 2kj9:32 2kja:33 2kjb:34 2kjc:35 2kjd:36 ' +
+  '2kje:37 2kjf:38 2kjg:39 2kjh:3a 2kji:3b 2kjj:3c 2kjk:3d 2kjl:3e 2kkc:2p 2kke:2r 2kkf:2s 2kki:2v 2kkl:2y ' +
+  '2kkm:2z 2kkp:32 2kkq:33 2kkr:34 2kks:35 2kku:37 2kkv:38 2kkw:39 2kkx:3a 2kky:3b 2kkz:3c 2kl0:3d 2kl1:3e ' +
+  '2kls:2p 2klt:2q 2klu:2r 2klv:2s 2klw:2t 2klx:2u 2kly:2v 2klz:2w 2km0:2x 2km1:2y 2km2:2z 2km3:30 2km4:31 ' +
+  '2km5:32 2km6:33 2km7:34 2km8:35 2km9:36 2kma:37 2kmb:38 2kmc:39 2kmd:3a 2kme:3b 2kmf:3c 2kmg:3d 2kmh:3e ' +
+  '2kn8:2p 2kn9:2q 2knb:2s 2knc:2t 2knd:2u 2kne:2v 2knh:2y 2kni:2z 2knj:30 2knk:31 2knl:32 2knm:33 2knn:34 ' +
+  '2kno:35 2knq:37 2knr:38 2kns:39 2knt:3a 2knu:3b 2knv:3c 2knw:3d 2koo:2p 2kop:2q 2kor:2s 2kos:2t 2kot:2u ' +
+  '2kou:2v 2kow:2x 2kox:2y 2koy:2z 2koz:30 2kp0:31 2kp2:33 2kp6:37 2kp7:38 2kp8:39 2kp9:3a 2kpa:3b 2kpb:3c ' +
+  '2kpc:3d 2kq4:2p 2kq5:2q 2kq6:2r 2kq7:2s 2kq8:2t 2kq9:2u 2kqa:2v 2kqb:2w 2kqc:2x 2kqd:2y 2kqe:2z 2kqf:30 ' +
+  '2kqg:31 2kqh:32 2kqi:33 2kqj:34 2kqk:35 2kql:36 2kqm:37 2kqn:38 2kqo:39 2kqp:3a 2kqq:3b 2kqr:3c 2kqs:3d ' +
+  '2kqt:3e 2krk:2p 2krl:2q 2krm:2r 2krn:2s 2kro:2t 2krp:2u 2krq:2v 2krr:2w 2krs:2x 2krt:2y 2kru:2z 2krv:30 ' +
+  '2krw:31 2krx:32 2kry:33 2krz:34 2ks0:35 2ks1:36 2ks2:37 2ks3:38 2ks4:39 2ks5:3a 2ks6:3b 2ks7:3c 2ks8:3d ' +
+  '2ks9:3e 2kt0:2p 2kt1:2q 2kt2:2r 2kt3:2s 2kt4:2t 2kt5:2u 2kt6:2v 2kt7:2w 2kt8:2x 2kt9:2y 2kta:2z 2ktb:30 ' +
+  '2ktc:31 2ktd:32 2kte:33 2ktf:34 2ktg:35 2kth:36 2kti:37 2ktj:38 2ktk:39 2ktl:3a 2ktm:3b 2ktn:3c 2kto:3d ' +
+  '2ktp:3e 2kug:2p 2kuh:2q 2kui:2r 2kuj:2s 2kuk:2t 2kul:2u 2kum:2v 2kun:2w 2kuo:2x 2kup:2y 2kuq:2z 2kur:30 ' +
+  '2kus:31 2kut:32 2kuu:33 2kuv:34 2kuw:35 2kux:36 2kuy:37 2kuz:38 2kv0:39 2kv1:3a 2kv2:3b 2kv3:3c 2kv4:3d ' +
+  '2kv5:3e 2kvw:2p 2kvx:2q 2kvy:2r 2kvz:2s 2kw0:2t 2kw1:2u 2kw2:2v 2kw3:2w 2kw4:2x 2kw5:2y 2kw6:2z 2kw7:30 ' +
+  '2kw8:31 2kw9:32 2kwa:33 2kwb:34 2kwc:35 2kwd:36 2kwe:37 2kwf:38 2kwg:39 2kwh:3a 2kwi:3b 2kwj:3c 2kwk:3d ' +
+  '2kwl:3e 2kxc:2p 2kxd:2q 2kxe:2r 2kxf:2s 2kxg:2t 2kxh:2u 2kxi:2v 2kxj:2w 2kxk:2x 2kxl:2y 2kxm:2z 2kxn:30 ' +
+  '2kxo:31 2kxp:32 2kxq:33 2kxr:34 2kxs:35 2kxt:36 2kxu:37 2kxv:38 2kxw:39 2kxx:3a 2kxy:3b 2kxz:3c 2ky0:3d ' +
+  '2ky1:3e 2kyw:q9 2kyx:qa 2kyy:qb 2kyz:qc 2kz0:qd 2kz1:qe 2kz2:qf 2kz3:qg 2kz4:qh 2kz5:qi 2kz6:qj 2kz7:qk ' +
+  '2kz8:ql 2kz9:qm 2kza:qn 2kzb:qo 2kzc:qp 2kzd:qg 2kze:qr 2kzf:qs 2kzg:qt 2kzh:qu 2kzi:qv 2kzj:qw 2kzk:qx ' +
+  '2l03:qr 2l0i:q9 2l0j:qa 2l0k:qb 2l0l:qc 2l0m:qd 2l0n:qe 2l0o:qf 2l0p:qg 2l0q:qh 2l0r:qi 2l0s:qj 2l0t:qk ' +
+  '2l0u:ql 2l0v:qm 2l0w:qn 2l0x:qo 2l0y:qp 2l0z:qg 2l10:qr 2l11:qs 2l12:qt 2l13:qu 2l14:qv 2l15:qw 2l16:qx ' +
+  '2l1p:qr 2l24:q9 2l25:qa 2l26:qb 2l27:qc 2l28:qd 2l29:qe 2l2a:qf 2l2b:qg 2l2c:qh 2l2d:qi 2l2e:qj 2l2f:qk ' +
+  '2l2g:ql 2l2h:qm 2l2i:qn 2l2j:qo 2l2k:qp 2l2l:qg 2l2m:qr 2l2n:qs 2l2o:qt 2l2p:qu 2l2q:qv 2l2r:qw 2l2s:qx ' +
+  '2l3b:qr 2l3q:q9 2l3r:qa 2l3s:qb 2l3t:qc 2l3u:qd 2l3v:qe 2l3w:qf 2l3x:qg 2l3y:qh 2l3z:qi 2l40:qj 2l41:qk ' +
+  '2l42:ql 2l43:qm 2l44:qn 2l45:qo 2l46:qp 2l47:qg 2l48:qr 2l49:qs 2l4a:qt 2l4b:qu 2l4c:qv 2l4d:qw 2l4e:qx ' +
+  '2l4x:qr 2l5c:q9 2l5d:qa 2l5e:qb 2l5f:qc 2l5g:qd 2l5h:qe 2l5i:qf 2l5j:qg 2l5k:qh 2l5l:qi 2l5m:qj 2l5n:qk ' +
+  '2l5o:ql 2l5p:qm 2l5q:qn 2l5r:qo 2l5s:qp 2l5t:qg 2l5u:qr 2l5v:qs 2l5w:qt 2l5x:qu 2l5y:qv 2l5z:qw 2l60:qx ' +
+  '2l6j:qr';
+
+/** Canonical combining classes of Unicode 3.2, where not 0: runs of length and class from 0 on, in base 36. */
+export const combiningRuns =
+  'lc:0 l:6e 1:6g 4:64 1:6g 1:60 5:64 2:5m 4:64 2:5m b:64 5:1 4:64 8:6e 1:6o 1:6e 3:64 3:6e 2:64 h:0 2:6i 1:6h ' +
+  'd:6e 7n:0 4:6e 7e:0 1:64 4:6e 1:64 3:6e 1:66 1:64 6:6e 1:0 5:64 2:6e 1:64 2:6e 1:66 1:6c 1:6e 1:a 1:b 1:c 1:d ' +
+  '1:e 1:f 1:g 1:h 1:i 1:j 1:0 1:k 1:l 1:m 1:0 1:n 1:0 1:o 1:p 1:0 1:6e 3q:0 1:r 1:s 1:t 1:u 1:v 1:w 1:x 1:y ' +
+  '2:6e 1:64 q:0 1:z 2t:0 7:6e 2:0 4:6e 1:64 1:6e 2:0 2:6e 1:0 1:64 2:6e 1:64 z:0 1:10 u:0 1:6e 1:64 2:6e 1:64 ' +
+  '2:6e 3:64 1:6e 2:64 1:6e 1:64 3:6e 1:64 1:6e 1:64 1:6e 1:64 1:6e 1:64 2:6e dt:0 1:7 g:0 1:9 3:0 1:6e 1:64 ' +
+  '2:6e 2v:0 1:7 g:0 1:9 32:0 1:7 g:0 1:9 32:0 1:7 g:0 1:9 32:0 1:7 g:0 1:9 3j:0 1:9 3j:0 1:9 7:0 1:2c 1:2j 3a:0 ' +
+  '1:9 3j:0 1:9 3g:0 1:9 31:0 2:2v 1:9 d:0 4:2z 30:0 2:3a e:0 4:3e 24:0 2:64 r:0 1:64 1:0 1:64 1:0 1:60 1j:0 ' +
+  '1:3l 1:3m 1:0 1:3o 5:0 4:3m 2:0 1:3m 1:0 2:6e 1:9 1:0 2:6e 1q:0 1:64 34:0 1:7 1:0 1:9 1cq:0 1:9 v:0 1:9 4d:0 ' +
+  '1:9 5y:0 1:6c 1ly:0 2:6e 2:1 4:6e 3:1 2:6e 4:0 1:6e 3:0 2:1 1:6e 1:64 1:6e 1:1 30f:0 1:62 1:6c 1:6g 1:66 2:68 ' +
+  '2x:0 2:8 1403:0 1:q ld:0 4:6e 15q9:0 2:60 3:1 3:0 1:6a 5:60 8:0 8:64 2:0 5:6e 2:64 u:0 4:6e';
+
+/** Where NFKC of Unicode 3.2 differs from that of later versions, in the same form. */
+export const corrections = '467c:2wyy 467o:isz 46cf:dd7 46e7:o8e 46gv:f9z';
