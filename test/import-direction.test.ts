@@ -48,8 +48,8 @@ describe('lint', () => {
     ['nats/a.ts', "import { connect } from 'nats';"],
     ['checks/a.ts', "import { x } from '../cache/decisions.ts';"],
     ['cache/a.ts', "import { x } from '../sources/source.ts';"],
-    ['cache/a.ts', "import type { X } from '../wire/replies.ts';"],
-    ['sources/a.ts', "import { parseJid } from '../wire/jid.ts';"],
+    ['cache/a.ts', "import type { X } from '../wire/codec.ts';"],
+    ['sources/a.ts', "import { replySchema } from '../wire/replies.ts';"],
     ['sources/a.ts', "import { x } from '../observe/metrics.ts';"],
     ['worker.ts', "import { x } from './nats/serve.ts';"],
   ])('lets pass in src/%s: %s', (file, statement) => {
