@@ -1,7 +1,5 @@
 std = "lua54"
 max_line_length = 140
--- What Prosody puts into the environment of every module.
-read_globals = { "module", "prosody", "hosts" }
-files["mod_warder/mod_warder.lua"] = {
-	globals = { "module" };
-}
+-- What Prosody puts into the environment of every module; a module writes its own unload() and the like into it.
+globals = { "module" }
+read_globals = { "prosody", "hosts" }

@@ -79,9 +79,9 @@ local function build(self, question, id, remaining)
 	payload.budget_ms = floor(remaining * 1000);
 	payload.min_seq = self.min_seq();
 	payload.stanza = nil;
-	if question.request.stanza ~= nil then
-		local stanza = question.with_stanza and read_stanza(question.request.stanza);
-		if stanza and #stanza <= self.max_stanza_bytes then
+	if question.with_stanza then
+		local stanza = read_stanza(question.request.stanza);
+		if #stanza <= self.max_stanza_bytes then
 			payload.stanza = stanza;
 		else
 			payload.stanza_omitted = true;
@@ -93,8 +93,6 @@ local function build(self, question, id, remaining)
 		payload.stanza, payload.stanza_omitted = nil, true;
 		bytes = codec.encode(payload, self.encoding);
 	end
-	question.stanza_sent = payload.stanza ~= nil;
-	question.stanza_fits = question.stanza_sent or not question.with_stanza;
 	return bytes;
 end
 
@@ -141,8 +139,8 @@ local function on_answer(self, question, id, err, message)
 			reply, failure, detail = nil, "bad-reply", ok and "the asker cannot use it" or tostring(sensible);
 		end
 	end
-	if failure == "stanza-required" and may_ask_again(question) and question.request.stanza ~= nil
-		and not question.stanza_sent and question.stanza_fits then
+	-- Where the stanza was asked for and is too large to send, the second asking says so.
+	if failure == "stanza-required" and may_ask_again(question) and question.request.stanza ~= nil and not question.with_stanza then
 		question.with_stanza = true;
 		return send_again(self, question);
 	end
@@ -175,7 +173,7 @@ function asker_methods:ask(operation, request, options, callback)
 	local now = self.now();
 	local question = {
 		operation = operation; request = request; callback = callback;
-		verify = options.verify; with_stanza = not options.stanza_on_demand;
+		verify = options.verify; with_stanza = request.stanza ~= nil and not options.stanza_on_demand;
 		deadline = now + options.budget_ms / 1000;
 	};
 	if not replies.operations[operation] then

@@ -20,7 +20,7 @@ end
 
 -- Prosody's encoder knows a list by util.array's metatable.
 local function to_json(value, array_mt)
-	if value == messagepack.null then
+	if messagepack.is_null(value) then
 		return require "util.json".null;
 	elseif type(value) ~= "table" then
 		return value;

@@ -6,7 +6,7 @@
 -- messagepack.encode(value) -> bytes            raises on what has no form: functions, cycles, keys that are no strings
 -- messagepack.decode(bytes) -> value, or nil, text        one value and nothing after it; never raises
 -- messagepack.list(table), messagepack.map(table) -> table, marked as what it is when it is empty
--- messagepack.is_list(value), messagepack.is_map(value)
+-- messagepack.is_list(value), messagepack.is_map(value), messagepack.is_null(value)
 -- An empty table without mark is a list. nil is an absent key, and messagepack.null within a list.
 
 local type, pairs, ipairs, next, pcall, error = type, pairs, ipairs, next, pcall, error;
@@ -18,24 +18,34 @@ local utf8_length = utf8 and utf8.len;
 
 local max_depth = 32;
 
-local list_mt = { __name = "messagepack list" };
-local map_mt = { __name = "messagepack map" };
-local null = setmetatable({}, { __name = "messagepack null" });
+-- Told by name and not by identity: Prosody loads a library anew for everyone who requires it.
+local list_name, map_name, null_name, binary_name = "list on the wire", "map on the wire", "null on the wire", "binary data";
+local list_mt, map_mt = { __name = list_name }, { __name = map_name };
+local null = setmetatable({}, { __name = null_name });
 -- Binary data: the wire has no field for it, so that it only has to be told from a string.
-local binary = setmetatable({}, { __name = "messagepack binary" });
+local binary = setmetatable({}, { __name = binary_name });
+
+local function mark(value)
+	local mt = getmetatable(value);
+	return mt and mt.__name;
+end
 
 local function list(t) return setmetatable(t, list_mt); end
 local function map(t) return setmetatable(t, map_mt); end
 
+local function is_null(value) return type(value) == "table" and mark(value) == null_name; end
+
 local function is_list(value)
-	if type(value) ~= "table" or value == null or value == binary then return false; end
-	local mt = getmetatable(value);
-	if mt == map_mt then return false; end
-	return mt == list_mt or value[1] ~= nil or next(value) == nil;
+	if type(value) ~= "table" then return false; end
+	local marked = mark(value);
+	if marked == list_name then return true; end
+	return marked ~= map_name and marked ~= null_name and marked ~= binary_name and (value[1] ~= nil or next(value) == nil);
 end
 
 local function is_map(value)
-	return type(value) == "table" and value ~= null and value ~= binary and not is_list(value);
+	if type(value) ~= "table" then return false; end
+	local marked = mark(value);
+	return marked == map_name or marked ~= null_name and marked ~= binary_name and not is_list(value);
 end
 
 local function encode_head(short, short_max, code16, n)
@@ -81,8 +91,14 @@ end
 local encode_value;
 
 local function encode_list(value, buffer, depth)
-	buffer[#buffer + 1] = encode_head(0x90, 15, 0xDC, #value);
-	for _, item in ipairs(value) do encode_value(item, buffer, depth); end
+	local count = 0;
+	for _ in pairs(value) do count = count + 1; end
+	buffer[#buffer + 1] = encode_head(0x90, 15, 0xDC, count);
+	for _, item in ipairs(value) do
+		encode_value(item, buffer, depth);
+		count = count - 1;
+	end
+	if count ~= 0 then error("a list has keys or holes"); end
 end
 
 local function encode_map(value, buffer, depth)
@@ -104,10 +120,10 @@ function encode_value(value, buffer, depth)
 		buffer[#buffer + 1] = encode_number(value);
 	elseif kind == "boolean" then
 		buffer[#buffer + 1] = value and "\xC3" or "\xC2";
-	elseif value == nil or value == null then
+	elseif value == nil or is_null(value) then
 		buffer[#buffer + 1] = "\xC0";
-	elseif kind ~= "table" or value == binary then
-		error("cannot encode a "..tostring(getmetatable(value) and getmetatable(value).__name or kind));
+	elseif kind ~= "table" or mark(value) == binary_name then
+		error("cannot encode a "..kind);
 	elseif depth >= max_depth then
 		error("nested more than "..max_depth.." deep");
 	elseif is_list(value) then
@@ -266,5 +282,6 @@ return {
 	map = map;
 	is_list = is_list;
 	is_map = is_map;
+	is_null = is_null;
 	null = null;
 };
