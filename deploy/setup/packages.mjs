@@ -35,12 +35,6 @@ export const systemPackages = [
     reason: "runs mod_warder's tests that need no Prosody",
   },
   {
-    name: 'lua-messagepack',
-    provides: { luaModule: 'MessagePack' },
-    for: ['test'],
-    reason: "mod_warder's encoding on the wire",
-  },
-  {
     name: 'lua-unbound',
     provides: { luaModule: 'lunbound' },
     for: ['test'],

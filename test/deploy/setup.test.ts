@@ -63,7 +63,7 @@ describe('the packages that are needed', () => {
 
   it('are those not here yet, for tests a broker of their own in any case', () => {
     const needed = names('test', { WARDER_NATS_URL: 'nats://nats.example:4222' });
-    expect(needed).toEqual(expect.arrayContaining(['nats-server', 'prosody', 'lua-messagepack']));
+    expect(needed).toEqual(expect.arrayContaining(['nats-server', 'prosody', 'lua-unbound']));
     expect(names('test', {}, ['prosody', 'openssl'])).toEqual(
       needed.filter((name) => name !== 'prosody' && name !== 'openssl'),
     );
