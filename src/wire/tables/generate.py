@@ -55,12 +55,12 @@ def flags(code):
         found.append("name")
     if common or sp.in_table_c11(c) or sp.in_table_c21(c) or c in NODE_EXTRA:
         found.append("node")
-    # ejabberd has the directions of tables D.1 and D.2, Prosody those of today. Where they differ only one of them refuses
-    # a text, and then it is for the other to say. ejabberd refuses what 3.2 does not assign.
+    # ejabberd has the directions of tables D.1 and D.2, Prosody those of today: what either of them refuses is refused.
+    # ejabberd refuses anyway what 3.2 does not assign, so that there only Prosody counts.
     today = direction(c)
-    if today == "randal" and (sp.in_table_a1(c) or sp.in_table_d1(c)):
+    if sp.in_table_d1(c) or (today == "randal" and sp.in_table_a1(c)):
         found.append("randal")
-    if today == "left" and (sp.in_table_a1(c) or sp.in_table_d2(c)):
+    if sp.in_table_d2(c) or today == "left":
         found.append("left")
     return tuple(found)
 
