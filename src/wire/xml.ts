@@ -1,9 +1,7 @@
-// Owns XML: text to one @xmpp/xml Element, as strictly as RFC 6120 section 11 wants. Of stanzas it knows bodies and errors.
+// Owns XML: text to one @xmpp/xml Element, as strictly as RFC 6120 section 11 wants. Of stanzas it knows only where a body may be.
 import { Element } from '@xmpp/xml';
 import { SaxesParser } from 'saxes';
 import { MalformedXml } from './malformed.ts';
-import { stanzaConditions, stanzaErrorTypes } from './replies.ts';
-import type { StanzaCondition, StanzaErrorType } from './replies.ts';
 
 export interface XmlLimits {
   /** In UTF-16 code units. A whole payload is smaller by default. */
@@ -69,33 +67,4 @@ export function parseXml(text: string, { maxLength = defaultMaxLength, declarati
  */
 export function hasBody(stanzaXml: string): boolean {
   return stanzaXml.includes('body') && /[<:]body[\s/>]/.test(stanzaXml);
-}
-
-const stanzasNamespace = 'urn:ietf:params:xml:ns:xmpp-stanzas';
-
-/** The parts of a valid stanza error. */
-export interface ReadStanzaError {
-  readonly type: StanzaErrorType;
-  readonly condition: StanzaCondition;
-  readonly text?: string;
-}
-
-/**
- * Reads an `<error/>` of whatever namespace: its type, its one defined condition, and its text if there is one.
- * Returns undefined for anything that RFC 6120 section 8.3.2 does not allow.
- */
-export function readStanzaError(element: Element): ReadStanzaError | undefined {
-  if (element.getName() !== 'error') return undefined;
-  const type = stanzaErrorTypes.find((known) => known === element.attrs['type']);
-  const children = element.getChildElements().filter((child) => child.getNS() === stanzasNamespace);
-  const texts = children.filter((child) => child.getName() === 'text');
-  const [named, ...more] = children.filter((child) => child.getName() !== 'text');
-  const condition = named?.getName();
-  if (type === undefined || condition === undefined || more.length > 0 || !isCondition(condition)) return undefined;
-  const text = texts[0]?.getText();
-  return text === undefined || text === '' ? { type, condition } : { type, condition, text };
-}
-
-function isCondition(name: string): name is StanzaCondition {
-  return Object.hasOwn(stanzaConditions, name);
 }
