@@ -49,7 +49,8 @@ export class Decisions {
       const entry = key === undefined ? undefined : this.memory.recall(key, question, subjectOf, nowMs);
       if (entry !== undefined) {
         this.memory.counts.hits += 1;
-        return { ...entry.value, floor: this.#order.seen, expiresAtMs: entry.expiresAtMs };
+        const { decision, scope: known } = entry.value;
+        return { decision, scope: known, floor: this.#order.seen, expiresAtMs: entry.expiresAtMs };
       }
     }
     this.memory.counts.misses += 1;
