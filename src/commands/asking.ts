@@ -1,7 +1,7 @@
 /** One request to the running workers, as a hook would send it, and everything that can become of it. */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { connect, ErrorCode, NatsError } from 'nats';
+import { connect, ErrorCode, Events, NatsError } from 'nats';
 import type { NatsConnection } from 'nats';
 import type { Config } from '../config/schema.ts';
 import type { FailureKind } from '../failures.ts';
@@ -31,7 +31,7 @@ const connectTimeoutMs = 3_000;
 export async function openAsker(nats: Config['nats']): Promise<Asker | Trouble> {
   let connection: NatsConnection;
   try {
-    const options = await connectionOptions(nats, 'warder-cli', false);
+    const options = await connectionOptions(nats, 'warder-cli');
     connection = await connect({ ...options, reconnect: false, timeout: connectTimeoutMs });
   } catch (error) {
     return troubleOfConnecting(error);
@@ -40,7 +40,7 @@ export async function openAsker(nats: Config['nats']): Promise<Asker | Trouble> 
   let refusal: string | undefined;
   void (async () => {
     for await (const { type, data } of connection.status()) {
-      if (type === 'error') refusal = typeof data === 'string' ? data : JSON.stringify(data);
+      if (type === Events.Error) refusal = typeof data === 'string' ? data : JSON.stringify(data);
     }
   })();
   const ask = async (operation: Operation, question: object, budgetMs: number): Promise<Outcome> => {
@@ -77,27 +77,31 @@ function read(bytes: Uint8Array, id: string): { reply: Record<string, unknown> }
     : { trouble: 'bad-reply', detail: `it names a failure that is unknown here: ${JSON.stringify(reply['failure'])}` };
 }
 
+const refusals: readonly string[] = [
+  ErrorCode.AuthorizationViolation,
+  ErrorCode.AuthenticationExpired,
+  ErrorCode.PermissionsViolation,
+];
+
+const plainWords: Readonly<Record<string, string>> = {
+  [ErrorCode.Timeout]: `no answer within ${connectTimeoutMs / 1_000} s`,
+  [ErrorCode.ConnectionRefused]: 'connection refused',
+};
+
 function troubleOfConnecting(error: unknown): Trouble {
   const detail = error instanceof Error ? error.message : String(error);
   if (!(error instanceof NatsError)) return { trouble: 'unreachable', detail };
-  switch (error.code) {
-    case ErrorCode.AuthorizationViolation:
-    case ErrorCode.AuthenticationExpired:
-      return { trouble: 'refused', detail };
-    case ErrorCode.Timeout:
-      return { trouble: 'unreachable', detail: `no answer within ${connectTimeoutMs / 1_000} s` };
-    case ErrorCode.ConnectionRefused:
-      return { trouble: 'unreachable', detail: 'connection refused' };
-    default:
-      return { trouble: 'unreachable', detail: error.chainedError?.message ?? detail };
-  }
+  if (refusals.includes(error.code)) return { trouble: 'refused', detail };
+  return { trouble: 'unreachable', detail: plainWords[error.code] ?? error.chainedError?.message ?? detail };
 }
 
+const askingTroubles: Readonly<Record<string, 'no-workers' | 'timeout'>> = {
+  [ErrorCode.NoResponders]: 'no-workers',
+  [ErrorCode.Timeout]: 'timeout',
+};
+
 function troubleOfAsking(error: unknown): Trouble {
-  const detail = error instanceof Error ? error.message : String(error);
   if (!(error instanceof NatsError)) throw error;
-  if (error.code === ErrorCode.NoResponders) return { trouble: 'no-workers', detail };
-  if (error.code === ErrorCode.Timeout) return { trouble: 'timeout', detail };
-  if (error.code === ErrorCode.PermissionsViolation) return { trouble: 'refused', detail };
-  return { trouble: 'unreachable', detail };
+  const usual = refusals.includes(error.code) ? 'refused' : 'unreachable';
+  return { trouble: askingTroubles[error.code] ?? usual, detail: error.message };
 }

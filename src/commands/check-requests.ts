@@ -1,15 +1,10 @@
 /** From the options of `warder check` to the question that a hook would ask. */
-import xml from '@xmpp/xml';
-import type { Element } from '@xmpp/xml';
+import { Element } from '@xmpp/xml';
 import type { Jid } from '../wire/jid.ts';
 import { InvalidJid, parseJid } from '../wire/jid.ts';
 import { MalformedXml } from '../wire/malformed.ts';
 import { parseXml } from '../wire/xml.ts';
-
-/** The command line contradicts itself, or lacks something. */
-export class UsageProblem extends Error {
-  override readonly name = 'UsageProblem';
-}
+import { UsageProblem } from './usage-problem.ts';
 
 export const kinds = ['message', 'presence', 'iq'] as const;
 export type Kind = (typeof kinds)[number];
@@ -49,9 +44,8 @@ export function stanzaQuestion(options: StanzaOptions, stanza: string | undefine
   const to = sameOf('--to', options.to?.full, jidOf(element, 'to'));
   if (from === undefined) throw new UsageProblem('who sends it? Give --from user@domain');
   if (to === undefined) throw new UsageProblem('who is it for? Give --to user@domain');
-  const written: unknown = element?.attrs['type'];
-  const type =
-    sameOf('--type', options.type, element === undefined ? undefined : String(written ?? '')) ?? defaultTypes[kind];
+  const written: unknown = element === undefined ? undefined : (element.attrs['type'] ?? '');
+  const type = sameOf('--type', options.type, typeof written === 'string' ? written : undefined) ?? defaultTypes[kind];
   const text = stanza ?? smallStanza({ kind, type, from, to, body: options.body }).toString();
   return { hook: options.hook, from, to, kind, type, stanza: text };
 }
@@ -101,14 +95,10 @@ function smallStanza({
   body,
 }: Record<'kind' | 'type' | 'from' | 'to', string> & { body?: string | undefined }): Element {
   const attributes = { xmlns: 'jabber:client', from, to, id: 'warder-check', ...(type === '' ? {} : { type }) };
-  switch (kind) {
-    case 'message':
-      return xml('message', attributes, xml('body', {}, body ?? 'Hello'));
-    case 'iq':
-      return xml('iq', attributes, xml('ping', { xmlns: 'urn:xmpp:ping' }));
-    default:
-      return xml('presence', attributes);
-  }
+  const stanza = new Element(kind, attributes);
+  if (kind === 'message') stanza.c('body').t(body ?? 'Hello');
+  if (kind === 'iq') stanza.c('ping', { xmlns: 'urn:xmpp:ping' });
+  return stanza;
 }
 
 /** For questions about a client: a bare JID is asked about as if it were connected with this resource. */

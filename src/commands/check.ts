@@ -4,12 +4,13 @@ import { Command, Option } from 'commander';
 import type { Jid } from '../wire/jid.ts';
 import { askForDecision } from './ask-for-decision.ts';
 import type { AskOptions } from './ask-for-decision.ts';
-import { connectedJid, hooks, joinEvents, kinds, stanzaQuestion, UsageProblem } from './check-requests.ts';
+import { connectedJid, hooks, joinEvents, kinds, stanzaQuestion } from './check-requests.ts';
 import type { StanzaOptions } from './check-requests.ts';
 import type { Asked } from './explain-decision.ts';
 import { anyJid, duration, roomJid, userJid } from './option-values.ts';
 import { addTargetOptions } from './target.ts';
 import { printable } from './terminal.ts';
+import { UsageProblem } from './usage-problem.ts';
 
 const defaultTimeoutMs = 2_000;
 
@@ -65,18 +66,20 @@ Examples:
         options.stanza === undefined ? undefined : readStanzaFile(options.stanza),
       );
       const { kind, type, from, to } = question;
+      const ofType = type === '' ? '' : ` of type ${printable(type)}`;
+      const stanza = `${kind === 'iq' ? 'an' : 'a'} ${kind}${ofType} from ${from} to ${to}`;
       const asked: Asked = {
         who: from,
         whom: to,
-        wish: `a ${kind}${type === '' ? '' : ` of type ${printable(type)}`} from ${from} to ${to}`,
-        like: `a ${kind}${type === '' ? '' : ` of type ${printable(type)}`}`,
         means: {
-          allow: 'it passes',
-          deny: 'it does not pass, and the sender is told',
-          drop: 'it vanishes, and nobody is told',
-          modify: 'it passes in another form',
-          defer: 'not now, and the sender is told to try again later',
+          allow: `${stanza} passes`,
+          deny: `${stanza} does not pass, and the sender is told`,
+          drop: `${stanza} vanishes, and nobody is told`,
+          modify: `${stanza} passes in another form`,
+          defer: `${stanza} does not pass now; the sender is told to try again later`,
         },
+        alike: (sender, recipient) =>
+          `each ${kind}${ofType} from ${sender}${recipient === undefined ? '' : ` to ${recipient}`}`,
       };
       await askForDecision('stanza-check', question, asked, options);
     });
@@ -104,15 +107,14 @@ Examples:
       const asked: Asked = {
         who: user.full,
         whom: room.bare,
-        wish: `${user.bare} wants to enter ${room.bare}`,
-        like: `a ${event}`,
         means: {
-          allow: 'welcome',
-          deny: 'he may not, and is told',
-          drop: 'nothing happens, and nobody is told',
-          modify: 'he may, in another form',
-          defer: 'not now, and he is told to try again later',
+          allow: `${user.bare} may enter ${room.bare}`,
+          deny: `${user.bare} may not enter ${room.bare}, and is told`,
+          drop: `${user.bare} does not enter ${room.bare}, and nobody is told`,
+          modify: `${user.bare} may enter ${room.bare}, in another form`,
+          defer: `${user.bare} may not enter ${room.bare} now, and is told to try again later`,
         },
+        alike: (entering, place) => `each ${event} of ${entering}${place === undefined ? '' : ` in ${place}`}`,
       };
       await askForDecision(
         'join-check',
@@ -144,15 +146,14 @@ Examples:
       const { user, ip, tls, mechanism } = options;
       const asked: Asked = {
         who: user.full,
-        wish: `${user.bare} wants to log in`,
-        like: 'a session',
         means: {
-          allow: 'welcome',
-          deny: 'he may not, and is told',
-          drop: 'the session ends, and nobody is told why',
-          modify: 'he may',
-          defer: 'not now, and he is told to try again later',
+          allow: `${user.bare} may log in`,
+          deny: `${user.bare} may not log in, and is told`,
+          drop: `${user.bare} may not log in, and is not told why`,
+          modify: `${user.bare} may log in`,
+          defer: `${user.bare} may not log in now, and is told to try again later`,
         },
+        alike: (entering) => `each session of ${entering}`,
       };
       const known = Object.entries({ ip, tls, mechanism }).filter(([, value]) => value !== undefined);
       await askForDecision('session-check', { user: connectedJid(user), ...Object.fromEntries(known) }, asked, options);

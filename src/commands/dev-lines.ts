@@ -83,10 +83,10 @@ function aboutOf({ operation, request }: Answered): [string, string] {
 export function logLine(json: string, paint: Paint): string | undefined {
   const event = JSON.parse(json) as Record<string, unknown>;
   const { level, time, msg, ...rest } = event;
+  // Of what goes well only the sources' own news is worth a line here, unless somebody asks for everything.
+  if (level === 30 && !('source' in rest)) return undefined;
   const word = Number(level) >= 50 ? paint('red', 'error') : Number(level) >= 40 ? paint('yellow', 'warning') : 'note';
-  const details = Object.entries(rest)
-    .filter(([key]) => key !== 'pid' && key !== 'hostname')
-    .map(([key, value]) => `${key} ${wordsOf(value)}`);
+  const details = Object.entries(rest).map(([key, value]) => `${key} ${wordsOf(value)}`);
   const text = [String(msg), ...details].join(', ');
   return `${paint('dim', timeOf(new Date(String(time))))} ${word}: ${printable(text)}`;
 }

@@ -1,10 +1,8 @@
 /** `warder dev`: a broker, a worker and a sample policy on this machine, to try things with. */
 import { Command, InvalidArgumentError } from 'commander';
-import { pino } from 'pino';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { Releasers } from '../releasers.ts';
-import { startWorker } from '../worker.ts';
 import { openAsker } from './asking.ts';
 import { devBanner } from './dev-banner.ts';
 import { startBroker } from './dev-broker.ts';
@@ -93,6 +91,8 @@ async function start(port: number, env: NodeJS.ProcessEnv, releasers: Releasers)
   } else await requireBroker(config, env);
 
   const say = (line: string) => process.stdout.write(`${line}\n`);
+  const { pino } = await import('pino');
+  const { startWorker } = await import('../worker.ts');
   const log = pino(
     { level: config.log.level, base: {}, timestamp: pino.stdTimeFunctions.isoTime },
     {

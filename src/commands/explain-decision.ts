@@ -19,18 +19,16 @@ const decisionReply = decision.extend({
 
 export type DecisionAnswer = z.output<typeof decisionReply>;
 
-/** What was asked about, as parts of sentences. */
+/** What was asked about, in words. */
 export interface Asked {
-  /** Who wants something: what the scope `sender` is about. */
+  /** Who wants something: whom the scope `sender` is about. */
   readonly who: string;
-  /** What he wants: `alice@localhost may enter den@rooms.localhost`. */
-  readonly wish: string;
-  /** What happens with each verdict. */
-  readonly means: Record<Verdict, string>;
-  /** What is remembered: `messages of type chat`. */
-  readonly like: string;
   /** The other side: the recipient, or the room. */
   readonly whom?: string;
+  /** What happens with each verdict, as a sentence. */
+  readonly means: Record<Verdict, string>;
+  /** What the same answer is good for, when it is remembered for him and, unless that is left out, for the other side. */
+  readonly alike: (who: string, whom?: string) => string;
 }
 
 /** Undefined when the reply is none that a hook would accept. */
@@ -70,7 +68,7 @@ export function explainDecision(
     ]);
   }
   rows.push(['remember', rememberWords(asked, answer)], ...context);
-  const sentence = wrap(`${asked.wish}: ${asked.means[answer.verdict]}`, title.length + 2);
+  const sentence = wrap(printable(asked.means[answer.verdict]), title.length + 2);
   return `${paint(colour, title)}: ${sentence}\n${columns(rows)}`;
 }
 
@@ -106,20 +104,20 @@ function readErrorXml(text: string) {
 }
 
 function rememberWords(
-  { who, whom, like }: Asked,
+  { who, whom, alike }: Asked,
   { scope, ttl_ms, verdict, degraded, notify }: DecisionAnswer,
 ): string {
-  const isKept = ttl_ms > 0 && scope !== 'none' && typeof degraded !== 'string' && notify === undefined;
-  if (!isKept || verdict === 'modify' || verdict === 'defer') return 'the hook asks again each time';
-  const bare = (jid: string) => printable(jid.replace(/\/.*$/s, ''));
-  const pair = (text: (jid: string) => string) => (whom === undefined ? text(who) : `${text(who)} to ${text(whom)}`);
-  const forWhat = {
-    pair: `from ${pair(bare)}`,
-    'pair-full': `from ${pair(printable)}`,
-    sender: `from ${bare(who)}`,
-    room: `from ${pair(bare)}`,
-  }[scope];
-  return `the hook may for ${durationWords(ttl_ms)}: ${like} ${forWhat} (scope ${scope})`;
+  const isKept = ttl_ms > 0 && typeof degraded !== 'string' && notify === undefined;
+  if (scope === 'none' || !isKept || verdict === 'modify' || verdict === 'defer') return 'no: the hook asks each time';
+  const bare = (jid: string) => jid.replace(/\/.*$/s, '');
+  const other = whom === undefined ? undefined : bare(whom);
+  const what = {
+    pair: () => alike(bare(who), other),
+    'pair-full': () => alike(who, whom),
+    sender: () => alike(bare(who)),
+    room: () => alike(bare(who), other),
+  }[scope]();
+  return `for ${durationWords(ttl_ms)}, for ${printable(what)} (scope ${scope})`;
 }
 
 export function durationWords(ms: number): string {

@@ -37,7 +37,7 @@ function explained(trouble: Trouble, { nats, from }: Target, operation: Operatio
     case 'unreachable':
       return {
         title: `no NATS server at ${where} (${detail})`,
-        meaning: `nobody was asked; that address comes from ${from}`,
+        meaning: `nobody was asked; the address is from ${from}`,
         next: start,
       };
     case 'refused':

@@ -26,7 +26,8 @@ export function anyJid(text: string): Jid {
 /** A JID with a part before the @. */
 export function userJid(text: string): Jid {
   const jid = anyJid(text);
-  if (jid.node === '') throw new InvalidArgumentError(`It is a domain alone; write it as user@${jid.domain}`);
+  if (jid.node === '')
+    throw new InvalidArgumentError('It has no user in it; write user@domain, such as alice@localhost.');
   return jid;
 }
 
@@ -38,7 +39,8 @@ export function bareUserJid(text: string): Jid {
 
 export function roomJid(text: string): Jid {
   const jid = anyJid(text);
-  if (jid.node === '') throw new InvalidArgumentError(`It is a domain alone; write it as room@${jid.domain}`);
+  if (jid.node === '')
+    throw new InvalidArgumentError('It has no room in it; write room@domain, such as lobby@rooms.localhost.');
   if (jid.resource !== '') {
     throw new InvalidArgumentError(
       `It has a nick in it; write it as ${jid.bare} and the nick as --nick ${jid.resource}`,

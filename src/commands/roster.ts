@@ -76,7 +76,8 @@ async function showRosters(users: readonly Jid[], options: RosterOptions): Promi
   };
   const began = performance.now();
   const asker = await openAsker(target.nats);
-  const outcome = 'trouble' in asker ? asker : await askAll(asker, names, timeout).finally(() => asker.close());
+  const outcome = 'trouble' in asker ? asker : await askAll(asker, names, timeout);
+  if (!('trouble' in asker)) await asker.close();
   if ('trouble' in outcome) {
     const text = explainTrouble(outcome, target, 'roster-refresh', timeout, paint);
     return printReport(

@@ -50,7 +50,7 @@ export function findTarget(options: TargetOptions, env: NodeJS.ProcessEnv, folde
   if (nats !== undefined) return { nats: found, from: '--nats' };
   if (isSet(env)) return { nats: found, from: 'WARDER_NATS_URL' };
   const dev = findDevState(folder);
-  if (dev === undefined) return { nats: found, from: 'the default' };
+  if (dev === undefined) return { nats: found, from: 'nowhere: it is the default' };
   const isPrefixGiven = (overridden['WARDER_SUBJECT_PREFIX'] ?? '') !== '';
   const ofDev = {
     WARDER_NATS_URL: dev.url.join(','),

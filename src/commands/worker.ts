@@ -2,14 +2,14 @@
 import { Command, Option } from 'commander';
 import { loadConfig } from '../config/load.ts';
 import { createLog } from '../observe/log.ts';
-import { startWorker } from '../worker.ts';
+import { UsageProblem } from './usage-problem.ts';
 import { exitCodes } from './exit-codes.ts';
 import { listenForSignals } from './signals.ts';
 
 export function workerCommand(): Command {
   return new Command('worker')
     .description('run a worker until SIGTERM or SIGINT')
-    .addOption(new Option('-c, --config <file>', 'the configuration file').env('WARDER_CONFIG').makeOptionMandatory())
+    .addOption(new Option('-c, --config <file>', 'the configuration file').env('WARDER_CONFIG'))
     .addHelpText(
       'after',
       `
@@ -26,7 +26,12 @@ Examples:
   WARDER_NATS_URL=nats://10.0.0.5:4222 warder worker -c warder.yaml
 `,
     )
-    .action(async ({ config }: { config: string }) => {
+    .action(async ({ config }: { config?: string }) => {
+      if (config === undefined) {
+        throw new UsageProblem(
+          'which configuration? Give --config FILE or set WARDER_CONFIG; deploy/warder.yaml is a sample',
+        );
+      }
       process.exitCode = await runWorker(config, process.env);
     });
 }
@@ -34,6 +39,8 @@ Examples:
 async function runWorker(configFile: string, env: NodeJS.ProcessEnv): Promise<number> {
   const config = loadConfig(configFile, env);
   const log = createLog(config.log.level);
+  // Only now: what a worker is made of takes longer to load than `warder check` takes.
+  const { startWorker } = await import('../worker.ts');
   const worker = await startWorker({ config, log });
   const ending = await Promise.race([listenForSignals().stopped, worker.closed.then(() => 'closed' as const)]);
   if (ending === 'closed') {

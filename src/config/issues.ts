@@ -42,7 +42,7 @@ function wordsFor(issue: z.core.$ZodRawIssue, secrets: ReadonlySet<string>): str
       const wanted = issue.inst instanceof z.ZodEnum ? choice(issue.inst.options) : typeWords(issue.expected);
       if (input === undefined) return `is missing; it must be ${wanted}`;
       const hint =
-        issue.expected === 'boolean' && /^(yes|no|on|off)$/i.test(String(input))
+        issue.expected === 'boolean' && typeof input === 'string' && /^(yes|no|on|off)$/i.test(input)
           ? '; YAML 1.2 has only true and false'
           : '';
       return `must be ${wanted}, not ${found}${hint}`;
@@ -96,9 +96,10 @@ function foundWords(input: unknown, secrets: ReadonlySet<string>): string {
     case 'string':
       if (secrets.has(input)) return 'a text';
       return `the text ${JSON.stringify(input.length > 60 ? `${input.slice(0, 60)}…` : input)}`;
-    case 'object':
-      return 'a map';
-    default:
+    case 'number':
+    case 'boolean':
       return String(input);
+    default:
+      return 'a map';
   }
 }

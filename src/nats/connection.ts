@@ -1,10 +1,13 @@
 /** The connection to the broker: how it is made, and what its life looks like in the log and the metrics. */
 import { readFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
 import { connect, credsAuthenticator, DebugEvents, Events } from 'nats';
 import type { ConnectionOptions, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import type { Config } from '../config/schema.ts';
+
+const reconnectWaitMs = 500;
 
 export interface ConnectionCounts {
   reconnects: number;
@@ -21,7 +24,7 @@ export interface Connection {
 
 /**
  * Connects and stays connected: nats.js by itself gives up after 10 attempts, which is right for a script and wrong for
- * a worker. With `wait` the first connection is tried for ever too.
+ * a worker. With `wait` the first connection is tried for ever too, and the log says why it is not there.
  * @throws what nats.js throws when the first connection fails and `wait` is not set.
  */
 export async function openConnection(
@@ -32,7 +35,7 @@ export async function openConnection(
 ): Promise<Connection> {
   const counts: ConnectionCounts = { reconnects: 0, errors: 0 };
   let connected = true;
-  const nats = await connect(await connectionOptions(config, role, wait));
+  const nats = await connectFirst(await connectionOptions(config, role), log, wait);
   log.info({ server: nats.getServer(), version: nats.info?.version }, 'connected to NATS');
   const watch = async () => {
     for await (const { type, data } of nats.status()) {
@@ -59,7 +62,23 @@ export async function openConnection(
   };
 }
 
-async function connectionOptions(config: Config['nats'], role: string, wait: boolean): Promise<ConnectionOptions> {
+/** nats.js would wait for its first connection as well, but in silence, even when the credentials are wrong. */
+async function connectFirst(options: ConnectionOptions, log: Logger, wait: boolean): Promise<NatsConnection> {
+  for (let said = ''; ;) {
+    try {
+      return await connect(options);
+    } catch (error) {
+      if (!wait) throw error;
+      const detail = error instanceof Error ? error.message : String(error);
+      if (detail !== said) log.warn({ servers: options.servers, detail }, 'NATS cannot be reached: trying on');
+      said = detail;
+      await delay(reconnectWaitMs * (1 + Math.random()));
+    }
+  }
+}
+
+/** What every connection of ours has in common. */
+export async function connectionOptions(config: Config['nats'], role: string): Promise<ConnectionOptions> {
   const { tls } = config;
   return {
     servers: [...config.url],
@@ -67,9 +86,8 @@ async function connectionOptions(config: Config['nats'], role: string, wait: boo
     // Inboxes of their own let the broker's permissions keep one client from reading another's replies.
     inboxPrefix: `_INBOX.${role}-${randomBytes(6).toString('hex')}`,
     maxReconnectAttempts: -1,
-    reconnectTimeWait: 500,
-    reconnectJitter: 500,
-    waitOnFirstConnect: wait,
+    reconnectTimeWait: reconnectWaitMs,
+    reconnectJitter: reconnectWaitMs,
     ignoreAuthErrorAbort: true,
     pingInterval: 5_000,
     ...(config.user === undefined ? {} : { user: config.user }),
