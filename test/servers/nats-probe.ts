@@ -14,6 +14,7 @@ const modulesFolder = fileURLToPath(new URL('prosody-modules', import.meta.url))
 export interface ProbeAnswer {
   acquired?: boolean;
   client_id?: number;
+  connect_urls?: string[];
   connected?: boolean;
   error?: string;
   failure?: string;

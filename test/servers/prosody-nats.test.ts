@@ -1,6 +1,6 @@
 import { connect } from 'nats';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { freePort } from './free-port.ts';
+import { freePort, freePorts } from './free-port.ts';
 import type { NatsProbe, ProbeClient } from './nats-probe.ts';
 import { startNatsProbe, startProbeClient } from './nats-probe.ts';
 import type { NatsServer, NatsServerOptions } from './nats-server.ts';
@@ -175,6 +175,23 @@ describe("the Prosody hook's NATS client", () => {
     await expect
       .poll(async () => (await client.statuses()).at(-1), { timeout: 20_000 })
       .toEqual(['connected', `127.0.0.1:${spare?.port}`, true]);
+  });
+
+  it('learns the other server of a cluster, and goes to it', async () => {
+    const [first, second] = (await freePorts(2)) as [number, number];
+    const cluster = (own: number, other: number): string =>
+      `cluster { name: test, listen: "127.0.0.1:${own}", routes: ["nats://127.0.0.1:${other}"] }`;
+    const known = await startServer({ extraConfig: cluster(first, second) });
+    const learnt = await startServer({ extraConfig: cluster(second, first) });
+    const client = await startClient(known.url);
+    await client.connected();
+    await expect
+      .poll(async () => (await client.run('state')).connect_urls, { timeout: 20_000 })
+      .toContain(`127.0.0.1:${learnt.port}`);
+    await known.kill();
+    await expect
+      .poll(async () => (await client.statuses()).at(-1), { timeout: 20_000 })
+      .toEqual(['connected', `127.0.0.1:${learnt.port}`, true]);
   });
 
   it('does not send what the broker would cut the connection for', async () => {

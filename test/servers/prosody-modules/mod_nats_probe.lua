@@ -99,7 +99,7 @@ function commands.state(command)
 	local client = clients[command.client];
 	return {
 		connected = client:connected(); stats = client:stats(); max_payload = client:max_payload();
-		statuses = array(statuses[command.client]);
+		statuses = array(statuses[command.client]); connect_urls = client.server_info and client.server_info.connect_urls;
 	};
 end
 
