@@ -10,6 +10,7 @@ import type { Question } from '../sources/source.ts';
 import type { Decision, DecisionReply } from '../wire/replies.ts';
 import type { Ask, Parts } from './ask.ts';
 import { beforeDeadline } from './deadline.ts';
+import { envelope } from './reply.ts';
 
 /**
  * Decides, at once when the decision is remembered.
@@ -29,7 +30,7 @@ export function decide(
   const unchecked = route.source.unchecked?.(question);
   if (unchecked !== undefined) {
     const decision: Decision = { verdict: 'allow', reason: unchecked };
-    return reply(question, route, { decision, scope: 'none', floor: parts.order.seen, expiresAtMs: 0 }, parts);
+    return reply(question, route, { decision, scope: 'none', ...now(parts), expiresAtMs: 0 }, parts);
   }
   const known = parts.decisions.recall(question, route);
   if (known !== undefined) return reply(question, route, known, parts);
@@ -41,9 +42,9 @@ export function decide(
 }
 
 async function lookUp(question: Question, route: Route, ask: Ask, parts: Parts): Promise<DecisionReply> {
-  const { traceparent, min_seq } = question.request;
+  const { traceparent } = question.request;
   try {
-    const flight = parts.decisions.lookUp(question, route, min_seq, { signal: parts.stopping, traceparent });
+    const flight = parts.decisions.lookUp(question, route, { signal: parts.stopping, traceparent });
     return reply(question, route, await beforeDeadline(flight, ask.deadlineMs, parts.clock), parts);
   } catch (error) {
     if (!(error instanceof SourceUnavailable)) throw error;
@@ -51,8 +52,8 @@ async function lookUp(question: Question, route: Route, ask: Ask, parts: Parts):
     const fallback = fallbackOf(question, route, parts);
     if (fallback === undefined) throw new Failure('source-unavailable', error.message, { cause: error });
     route.counts.degraded[fallback.verdict] += 1;
-    const envelope = { v: 1, id: question.request.id, seq: parts.order.seen, age_ms: 0 } as const;
-    return { ...envelope, ...fallback, ttl_ms: 0, scope: 'none', degraded: 'source-unavailable' };
+    const { id } = question.request;
+    return { ...envelope(id, now(parts), parts.order, parts.clock), ...fallback, ttl_ms: 0, scope: 'none', degraded: 'source-unavailable' };
   }
 }
 
@@ -74,12 +75,14 @@ function reply(question: Question, route: Route, known: Known, parts: Parts): De
   route.counts.decided[decision.verdict] += 1;
   const ttl_ms = Math.max(0, Math.floor(known.expiresAtMs - parts.clock.now()));
   return {
-    v: 1,
-    id: question.request.id,
-    seq: known.floor,
-    age_ms: 0,
+    ...envelope(question.request.id, known, parts.order, parts.clock),
     ...decision,
     ttl_ms,
     scope: ttl_ms > 0 ? known.scope : 'none',
   };
+}
+
+/** For what no lookup made: as fresh as the worker is. */
+function now({ order, proof }: Parts) {
+  return { floor: order.seen, provedAtMs: proof.provedAtMs };
 }
