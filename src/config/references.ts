@@ -1,43 +1,56 @@
 /** What a schema cannot see: that names name something, and that a source can do what an operation asks of it. */
 import { InvalidJid, parseJid } from '../wire/jid.ts';
-import { pathText } from './problems.ts';
-import type { Problem } from './problems.ts';
-import type { Config } from './schema.ts';
+import { problemAt } from './problems.ts';
+import type { Path, PlacedProblem } from './problems.ts';
+import { isMap, wholeRoute, wholeRoutes } from './routes.ts';
+import { similarTo } from './similar.ts';
 import { operationsOfType } from './sources.ts';
 
-export function checkReferences(config: Config): Problem[] {
-  const problems: Problem[] = [];
-  const names = Object.keys(config.sources);
-  for (const [operation, { sources }] of Object.entries(config.operations)) {
-    for (const [domain, route] of Object.entries(sources)) {
-      const path = pathText(['operations', operation, 'sources', domain]);
-      problems.push(...checkDomain(domain, path));
-      const source = config.sources[route.source];
-      if (source === undefined) {
-        const known = names.length === 0 ? 'no sources are configured' : `there are ${names.join(', ')}`;
-        problems.push({ path, message: `no source is named ${JSON.stringify(route.source)}; ${known}` });
-      } else if (!(operationsOfType[source.type] as readonly string[]).includes(operation)) {
-        const able = operationsOfType[source.type].join(', ');
-        problems.push({ path, message: `a ${source.type} source cannot answer ${operation}; it can answer ${able}` });
-      }
-    }
-  }
-  const { nats } = config;
-  if ((nats.password === undefined) !== (nats.user === undefined)) {
-    problems.push({ path: 'nats', message: 'user and password go together' });
-  }
-  return problems;
+/** Takes the tree as it was written, so that names are checked even while something else is wrong. */
+export function checkReferences(tree: Record<string, unknown>): PlacedProblem[] {
+  const sources = isMap(tree['sources']) ? tree['sources'] : {};
+  const operations = isMap(tree['operations']) ? tree['operations'] : {};
+  return Object.entries(operations).flatMap(([operation, settings]) => {
+    const written = isMap(settings) ? settings['sources'] : undefined;
+    const routes = wholeRoutes(written);
+    if (!isMap(routes)) return [];
+    const isShort = routes !== written;
+    return Object.entries(routes).flatMap(([domain, route]) => {
+      const path = ['operations', operation, 'sources', ...(isShort ? [] : [domain])];
+      const whole = wholeRoute(route);
+      const name = isMap(whole) ? whole['source'] : undefined;
+      const domainProblems = isShort ? [] : checkDomain(domain, path);
+      return typeof name === 'string'
+        ? [...domainProblems, ...checkSource(name, operation, sources, path)]
+        : domainProblems;
+    });
+  });
 }
 
-function checkDomain(domain: string, path: string): Problem[] {
+function checkSource(name: string, operation: string, sources: Record<string, unknown>, path: Path): PlacedProblem[] {
+  const names = Object.keys(sources);
+  if (!names.includes(name)) {
+    const meant = similarTo(name, names);
+    const guess = meant === undefined ? '' : `did you mean ${meant}? `;
+    const known = names.length === 0 ? 'no sources are configured' : `${guess}There are ${names.join(', ')}`;
+    return [problemAt(path, `no source is named ${JSON.stringify(name)}; ${known}`)];
+  }
+  const source = sources[name];
+  const type = isMap(source) ? source['type'] : undefined;
+  const able: readonly string[] | undefined = Object.entries(operationsOfType).find(([known]) => known === type)?.[1];
+  if (able === undefined || able.includes(operation)) return [];
+  return [problemAt(path, `a ${String(type)} source cannot answer ${operation}; it can answer ${able.join(', ')}`)];
+}
+
+function checkDomain(domain: string, path: Path): PlacedProblem[] {
   if (domain === '*') return [];
   try {
     const { full } = parseJid(domain);
-    if (full === domain && !/[@/]/.test(full)) return [];
-    const right = /[@/]/.test(full) ? 'it must be a domain, without user or resource' : `write it as ${full}`;
-    return [{ path, message: `${JSON.stringify(domain)} is no domain in its normal form; ${right}` }];
+    const wrong = `${JSON.stringify(domain)} is no domain in its normal form`;
+    if (/[@/]/.test(full)) return [problemAt(path, `${wrong}; leave user and resource out`)];
+    return full === domain ? [] : [problemAt(path, `${wrong}; write it as ${full}`)];
   } catch (error) {
     if (!(error instanceof InvalidJid)) throw error;
-    return [{ path, message: error.message }];
+    return [problemAt(path, error.message)];
   }
 }

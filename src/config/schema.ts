@@ -1,5 +1,7 @@
 /** The configuration file's shape: every key with its default, its unit in its name and what would be right. */
 import { z } from 'zod';
+import { natsUrls, splitCredentials } from './nats-url.ts';
+import { wholeRoute, wholeRoutes } from './routes.ts';
 import { sourceConfig } from './sources.ts';
 
 const second = 1_000;
@@ -10,77 +12,91 @@ const subjectPrefix = z
   .string()
   .regex(/^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/, 'must be tokens of letters, digits, _ and -, separated by dots');
 
+const wantedAddress = 'must be an address and a port, for instance 127.0.0.1:9464';
+
 /** `host:port`, with an IPv6 address in brackets. */
 const listenAddress = z
-  .string()
-  .regex(/^(\[[0-9a-fA-F:]+\]|[^\s:]+):\d{1,5}$/, 'must be an address and a port, for instance 127.0.0.1:9464')
+  .string(wantedAddress)
+  .regex(/^(\[[0-9a-fA-F:]+\]|[^\s:]+):\d{1,5}$/, wantedAddress)
   .refine((text) => Number(text.slice(text.lastIndexOf(':') + 1)) <= 65_535, 'the port must be at most 65535');
 
-const natsUrl = z.string().regex(/^((nats|tls):\/\/)?[^\s/]+$/, 'must be a URL such as nats://127.0.0.1:4222');
-
-const tls = z.strictObject({
-  ca_file: z.string().optional(),
-  cert_file: z.string().optional(),
-  key_file: z.string().optional(),
-});
+const tls = z
+  .strictObject({
+    ca_file: z.string().min(1).optional(),
+    cert_file: z.string().min(1).optional(),
+    key_file: z.string().min(1).optional(),
+  })
+  .refine(({ cert_file, key_file }) => (cert_file === undefined) === (key_file === undefined), {
+    message: 'cert_file and key_file go together',
+  });
 
 export const decisionFallbacks = ['fail', 'stale', 'allow', 'deny', 'defer'] as const;
 export const rosterFallbacks = ['fail', 'stale'] as const;
 
-/** One route of an operation: a source, and what this domain wants otherwise than the operation. */
-function route<F extends readonly [string, ...string[]]>(fallbacks: F) {
-  const whole = z.strictObject({
-    source: z.string(),
-    ttl_ms: z
-      .number()
-      .int()
-      .min(0)
-      .max(1_440 * minute)
-      .optional(),
-    fallback: z.enum(fallbacks).optional(),
-  });
-  return z.union([z.string().transform((source) => ({ source })), whole], {
-    error: 'must be the name of a source, or a map of source, ttl_ms and fallback',
-  });
+const ttlMs = z
+  .number()
+  .int()
+  .min(0)
+  .max(1_440 * minute);
+
+/** Which source answers for which domain; each route may have what its operation has, for this domain alone. */
+function routes<R extends z.ZodType>(route: R) {
+  const wanted = 'must be the name of a source, or a map of domains ("*" for all others) to sources';
+  return z.preprocess(wholeRoutes, z.record(z.string(), z.preprocess(wholeRoute, route), wanted)).default({});
 }
 
-function operation<F extends readonly [string, ...string[]]>(fallbacks: F, fallback: F[number]) {
-  const routes = z.union(
-    [route(fallbacks).transform((one) => ({ '*': one })), z.record(z.string(), route(fallbacks))],
-    {
-      error: 'must be the name of a source, or a map of domains ("*" for all others) to sources',
-    },
-  );
-  return z
-    .strictObject({
-      ttl_ms: z
-        .number()
-        .int()
-        .min(0)
-        .max(1_440 * minute)
-        .default(minute),
-      fallback: z.enum(fallbacks).default(fallback as never),
-      sources: routes.default({}),
-    })
-    .prefault({});
-}
+const named = { source: z.string('must be the name of a source') };
+
+const decisions = z
+  .strictObject({
+    ttl_ms: ttlMs.default(minute),
+    fallback: z.enum(decisionFallbacks).default('fail'),
+    sources: routes(
+      z.strictObject({ ...named, ttl_ms: ttlMs.optional(), fallback: z.enum(decisionFallbacks).optional() }),
+    ),
+  })
+  .prefault({});
+
+const rosters = z
+  .strictObject({
+    ttl_ms: ttlMs.default(minute),
+    fallback: z.enum(rosterFallbacks).default('fail'),
+    sources: routes(
+      z.strictObject({ ...named, ttl_ms: ttlMs.optional(), fallback: z.enum(rosterFallbacks).optional() }),
+    ),
+  })
+  .prefault({});
+
+const notices = z.strictObject({ sources: routes(z.strictObject(named)) }).prefault({});
+
+const nats = z
+  .strictObject({
+    url: natsUrls.prefault('nats://127.0.0.1:4222'),
+    subject_prefix: subjectPrefix.default('xmpp.policy.v1'),
+    user: z.string().min(1).optional(),
+    password: z.string().min(1).optional(),
+    token: z.string().min(1).optional(),
+    creds_file: z.string().min(1).optional(),
+    tls: tls.optional(),
+  })
+  .check((context) => {
+    const { user, password, token, creds_file } = context.value;
+    const add = (key: string, message: string) =>
+      context.issues.push({ code: 'custom', message, path: [key], input: context.value });
+    if (user !== undefined && password === undefined) add('user', 'needs a password beside it');
+    if (password !== undefined && user === undefined) add('password', 'needs a user beside it');
+    const ways = Object.entries({ user, token, creds_file }).filter(([, value]) => value !== undefined);
+    for (const [key] of ways.slice(1))
+      add(key, `stands beside ${ways[0]?.[0] ?? ''}; one way to authenticate is enough`);
+  })
+  .transform(({ url, ...rest }) => {
+    const { urls, credentials } = splitCredentials(url);
+    return { ...rest, ...credentials, url: urls };
+  })
+  .prefault({});
 
 export const configSchema = z.strictObject({
-  nats: z
-    .strictObject({
-      url: z
-        .union([natsUrl.transform((url) => [url]), z.array(natsUrl).min(1)], {
-          error: 'must be a URL such as nats://127.0.0.1:4222, or a list of them',
-        })
-        .prefault('nats://127.0.0.1:4222'),
-      subject_prefix: subjectPrefix.default('xmpp.policy.v1'),
-      user: z.string().optional(),
-      password: z.string().optional(),
-      token: z.string().optional(),
-      creds_file: z.string().optional(),
-      tls: tls.optional(),
-    })
-    .prefault({}),
+  nats,
   http: z.strictObject({ listen: listenAddress.default('127.0.0.1:9464') }).prefault({}),
   log: z
     .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info') })
@@ -104,13 +120,11 @@ export const configSchema = z.strictObject({
     .prefault({}),
   operations: z
     .strictObject({
-      'stanza-check': operation(decisionFallbacks, 'fail'),
-      'join-check': operation(decisionFallbacks, 'fail'),
-      'session-check': operation(decisionFallbacks, 'fail'),
-      'roster-refresh': operation(rosterFallbacks, 'fail'),
-      'user-removed': z
-        .strictObject({ sources: operation(rosterFallbacks, 'fail').unwrap().shape.sources })
-        .prefault({}),
+      'stanza-check': decisions,
+      'join-check': decisions,
+      'session-check': decisions,
+      'roster-refresh': rosters,
+      'user-removed': notices,
     })
     .prefault({}),
   sources: z.record(z.string(), sourceConfig).default({}),

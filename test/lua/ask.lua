@@ -100,7 +100,8 @@ test("takes no reply that is none", function ()
 	for what, reply in pairs {
 		["another version"] = { v = 2, verdict = "allow" }, ["no verdict"] = {}, ["an unknown verdict"] = { verdict = "maybe" },
 		["a verdict that is true"] = { verdict = true }, ["modify without a stanza"] = { verdict = "modify" },
-		["an error that is a string"] = { verdict = "deny", error = "no" }, ["an error that is a list"] = { verdict = "deny", error = { "a" } },
+		["an error that is a string"] = { verdict = "deny", error = "no" },
+		["an error that is a list"] = { verdict = "deny", error = { "a" } },
 		["a condition that is a number"] = { verdict = "deny", error = { condition = 5 } },
 		["a text that would break the stream"] = { verdict = "deny", error = { text = "a\0b" } },
 		["another that would"] = { verdict = "deny", error = { text = "\u{FFFE}" } },

@@ -1,7 +1,7 @@
 -- The one NATS connection that all hosts of this Prosody process share. Reads the global options warder_nats_*.
 --
 -- local connection = module:require "connection";
--- local client, release = connection.acquire();   -- client as in nats.lib.lua; nil, text when the options make no sense
+-- local client, release = connection.acquire();   -- client as in nats.lib.lua; nil when the options make no sense (see the log)
 -- function module.unload() release(); end         -- any number of times; the last host's release closes the connection
 --
 -- A reload keeps the connection: it is closed a second after the last release, unless acquired again meanwhile.
@@ -111,7 +111,7 @@ local function acquire()
 		local client, err = open(options, print);
 		if not client then
 			module:log("error", "The warder_nats_ options make no sense: %s", err);
-			return nil, err;
+			return nil;
 		end
 	end
 	return shared.client, new_release();

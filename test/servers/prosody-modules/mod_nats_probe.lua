@@ -1,10 +1,13 @@
--- Lets a test drive the NATS client inside a real Prosody: one command an HTTP request, JSON both ways.
+-- Lets a test drive the NATS client inside a real Prosody: one command an HTTP request, JSON both ways. It may be loaded
+-- on several hosts; each keeps clients of its own.
 
 local nats = module:require "nats";
 local connection = module:require "connection";
 local ask = module:require "ask";
+local array = require "util.array";
 local async = require "util.async";
 local json = require "util.json";
+local modulemanager = require "core.modulemanager";
 local timer = require "util.timer";
 
 module:depends("http");
@@ -27,11 +30,10 @@ function commands.connect(command)
 end
 
 function commands.acquire(command)
-	local client, release_or_error = connection.acquire();
-	if not client then return { error = release_or_error }; end
-	watch(command.client, client);
-	release = release_or_error;
-	return {};
+	local client;
+	client, release = connection.acquire();
+	if client then watch(command.client, client); end
+	return { acquired = client ~= nil };
 end
 
 function commands.release()
@@ -50,7 +52,7 @@ function commands.until_connected(command)
 	end
 	look();
 	wait();
-	return { server = client.server_info and client.server_info.port };
+	return { client_id = client.server_info and client.server_info.client_id };
 end
 
 function commands.request(command)
@@ -79,18 +81,26 @@ function commands.subscribe(command)
 	return {};
 end
 
+-- A round trip: what was published before it has been delivered, when it is answered.
+function commands.flush(command)
+	return commands.request { client = command.client, subject = "no.such.subject", payload = "", timeout = 10 };
+end
+
 function commands.unsubscribe(command)
 	unsubscribers[command.subject]();
 	return {};
 end
 
 function commands.messages(command)
-	return { messages = messages[command.subject] };
+	return { messages = array(messages[command.subject]) };
 end
 
 function commands.state(command)
 	local client = clients[command.client];
-	return { connected = client:connected(), stats = client:stats(), statuses = statuses[command.client], max_payload = client:max_payload() };
+	return {
+		connected = client:connected(); stats = client:stats(); max_payload = client:max_payload();
+		statuses = array(statuses[command.client]);
+	};
 end
 
 function commands.close(command)
@@ -100,8 +110,29 @@ end
 
 function commands.ask(command)
 	local asker = ask.new { client = clients[command.client]; server = "probe"; encoding = command.encoding };
-	local reply, failure = asker:wait(command.operation, command.request, { budget_ms = command.budget_ms });
+	local reply, failure = asker:wait(command.operation, command.request, {
+		budget_ms = command.budget_ms; stanza_on_demand = command.stanza_on_demand;
+	});
 	return { reply = reply, failure = failure, stats = asker.stats };
+end
+
+-- Outside of an async context, where waiting is not possible.
+function commands.ask_from_timer(command)
+	local asker = ask.new { client = clients[command.client] };
+	local wait, done = async.waiter();
+	local answer;
+	timer.add_task(0, function ()
+		local reply, failure = asker:wait(command.operation, command.request, { budget_ms = command.budget_ms });
+		answer = { reply = reply, failure = failure };
+		done();
+	end);
+	wait();
+	return answer;
+end
+
+function commands.reload(command)
+	local ok, err = modulemanager.reload(command.host, "nats_probe");
+	return { ok = ok and true, error = err };
 end
 
 function module.unload()
@@ -109,7 +140,7 @@ function module.unload()
 end
 
 module:provides("http", {
-	default_path = "/probe";
+	default_path = "/$host";
 	route = {
 		POST = function (event)
 			local command = json.decode(event.request.body);

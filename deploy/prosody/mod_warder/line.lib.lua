@@ -1,0 +1,72 @@
+-- Order for stanzas that arrive where nothing can wait: from external components, timers, other modules.
+-- Such a stanza is taken out of its way and sent on its way again inside a runner of its sender, where hooks can wait.
+-- Whatever the same sender sends meanwhile stands in line behind it; other senders go on.
+--
+-- local line = module:require "line".start();
+-- line:take(event, preevents) -> true: the stanza stands in line and the caller stops its event
+
+local async = require "util.async";
+local jid_bare = require "util.jid".bare;
+
+local hosts = prosody.hosts;
+
+-- Above everything that looks at what is delivered.
+local priority = 1000;
+
+local line_methods = {};
+local line_mt = { __index = line_methods };
+
+local function send_on(self, entry)
+	local origin = entry.origin;
+	-- Whoever brought it may be gone by now, and with it all that handlers expect of an origin.
+	if origin.destroyed then origin = hosts[self.host]; end
+	prosody.core_post_stanza(origin, entry.stanza, entry.preevents);
+end
+
+local function sender(event)
+	local from = event.stanza.attr.from;
+	return from and jid_bare(from) or "";
+end
+
+function line_methods:done(key)
+	self.waiting[key] = self.waiting[key] - 1;
+	if self.waiting[key] == 0 then self.runners[key], self.waiting[key] = nil, nil; end
+end
+
+function line_methods:new_runner(key)
+	local runner = async.runner(function (entry)
+		send_on(self, entry);
+		self:done(key);
+	end, {
+		error = function (_, err)
+			module:log("error", "A stanza of %s was lost in line: %s", key, err);
+			self:done(key);
+		end;
+	});
+	self.runners[key], self.waiting[key] = runner, 0;
+	return runner;
+end
+
+function line_methods:take(event, preevents)
+	local key = sender(event);
+	local runner = self.runners[key] or self:new_runner(key);
+	self.waiting[key] = self.waiting[key] + 1;
+	runner:run({ origin = event.origin, stanza = event.stanza, preevents = preevents });
+	return true;
+end
+
+local function start()
+	local line = setmetatable({ host = module.host, runners = {}, waiting = {} }, line_mt);
+	local function keep_order(event)
+		if next(line.runners) == nil or line.runners[sender(event)] == nil or async.ready() then return nil; end
+		return line:take(event, false);
+	end
+	for _, kind in ipairs({ "message", "presence", "iq" }) do
+		for _, to in ipairs({ "bare", "full", "host" }) do
+			module:hook(kind.."/"..to, keep_order, priority);
+		end
+	end
+	return line;
+end
+
+return { start = start };

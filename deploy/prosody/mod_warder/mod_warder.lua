@@ -1,0 +1,44 @@
+-- Warder: asks policy workers over NATS whether stanzas, joins and sessions may pass, and where rosters are kept.
+-- This file puts the parts together; each part's own file says what it does. Options: README.md.
+
+local ask = module:require "ask";
+local connection = module:require "connection";
+local decide = module:require "decide";
+local join_check = module:require "join_check";
+local line = module:require "line";
+local roster = module:require "roster";
+local session_check = module:require "session_check";
+local stanza_check = module:require "stanza_check";
+local stats = module:require "stats";
+local user_removed = module:require "user_removed";
+local verdict = module:require "verdict";
+
+local settings = module:require "settings".read();
+local is_account_host = module:get_host_type() == "local";
+
+-- Without a connection the hooks stay: what cannot be asked takes its fallback.
+local client, release = connection.acquire();
+local asker = client and ask.new({
+	client = client;
+	server = settings.server;
+	prefix = settings.prefix;
+	encoding = settings.encoding;
+	max_stanza_bytes = settings.max_stanza_bytes;
+}) or nil;
+
+local decider = decide.new(settings, asker);
+local verdicts = verdict.new(settings);
+local waiting_line = line.start();
+
+if settings.checks["stanza-check"] then stanza_check.start(settings, decider, verdicts, waiting_line); end
+if settings.checks["join-check"] and not is_account_host then join_check.start(decider, verdicts, waiting_line); end
+if settings.checks["session-check"] and is_account_host then session_check.start(decider, verdicts); end
+if settings.checks["user-removed"] and is_account_host then user_removed.start(settings, asker); end
+if settings.roster and is_account_host then roster.start(settings, decider, asker); end
+
+local stop_stats = stats.start(decider);
+
+function module.unload()
+	stop_stats();
+	if release then release(); end
+end

@@ -1,0 +1,39 @@
+-- What this Prosody has asked and how it went, on the admin shell: warder:stats().
+--
+-- local stop = module:require "stats".start(decider);
+
+local it = require "util.iterators";
+
+-- Outlive the modules of single hosts: by host, and the shell's own table of commands.
+local deciders = module:shared("/*/warder/deciders");
+local shell = module:shared("/*/admin_shell/env");
+
+local function line(counts)
+	local words = {};
+	for name, n in it.sorted_pairs(counts) do words[#words + 1] = name.." "..n; end
+	return #words > 0 and table.concat(words, ", ") or "none";
+end
+
+local function print_stats(self)
+	local print = self.session.print;
+	for host, decider in it.sorted_pairs(deciders) do
+		print(host);
+		for operation, counts in it.sorted_pairs(decider.stats) do
+			print(("  %s: answers: %s; failures: %s; fallbacks: %s"):format(operation,
+				line(counts.verdicts), line(counts.failures), line(counts.fallbacks)));
+		end
+	end
+	return true, it.count(it.keys(deciders)).." hosts";
+end
+
+local function start(decider)
+	local host = module.host;
+	deciders[host] = decider;
+	shell.warder = { stats = print_stats };
+	return function ()
+		deciders[host] = nil;
+		if next(deciders) == nil then shell.warder = nil; end
+	end;
+end
+
+return { start = start };

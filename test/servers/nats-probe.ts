@@ -1,0 +1,91 @@
+/** A Prosody that does nothing but run the hook's NATS client, on command. Knows no policy. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { freePort } from './free-port.ts';
+import { startProcess } from './process.ts';
+
+const hookFolder = fileURLToPath(new URL('../../deploy/prosody/mod_warder', import.meta.url));
+const modulesFolder = fileURLToPath(new URL('prosody-modules', import.meta.url));
+
+/** What the module prosody-modules/mod_nats_probe.lua answers; each command fills some of it. */
+export interface ProbeAnswer {
+  acquired?: boolean;
+  client_id?: number;
+  connected?: boolean;
+  error?: string;
+  failure?: string;
+  max_payload?: number;
+  messages?: { payload: string; headers?: Record<string, string[]> }[];
+  ok?: boolean;
+  payload?: string;
+  reply?: Record<string, unknown>;
+  stats?: Record<string, unknown>;
+  statuses?: unknown[][];
+}
+
+export interface NatsProbe {
+  /** Runs a command of the module in the module of a host (default the first) and resolves with its answer. */
+  run(command: string, parameters?: Readonly<Record<string, unknown>>, host?: string): Promise<ProbeAnswer>;
+  output(): string;
+  waitForOutput(pattern: RegExp): Promise<unknown>;
+  stop(): Promise<{ code: number | null }>;
+}
+
+export interface NatsProbeOptions {
+  /** Further lines of the global section of the configuration. */
+  config?: string;
+  /** Lines of the configuration by host; default one host without any. */
+  hosts?: Readonly<Record<string, string>>;
+}
+
+/** @throws Error with Prosody's log when it does not come up. */
+export async function startNatsProbe(options: NatsProbeOptions = {}): Promise<NatsProbe> {
+  const folder = mkdtempSync(join(tmpdir(), 'warder-test-probe-'));
+  const port = await freePort();
+  const hosts = options.hosts ?? { 'one.test': '' };
+  const firstHost = Object.keys(hosts)[0] ?? '';
+  const configFile = join(folder, 'prosody.cfg.lua');
+  writeFileSync(
+    configFile,
+    `data_path = "${folder}"
+certificates = "${folder}"
+log = { debug = "*console" }
+run_as_root = true
+plugin_paths = { "${hookFolder}", "${modulesFolder}" }
+modules_enabled = { "nats_probe" }
+modules_disabled = { "c2s", "s2s", "offline" }
+http_ports = { ${port} }
+http_interfaces = { "127.0.0.1" }
+http_host = "127.0.0.1"
+https_ports = {}
+${options.config ?? ''}
+${Object.entries(hosts)
+  .map(([host, lines]) => `VirtualHost "${host}"\n${lines}\n`)
+  .join('')}`,
+  );
+  const child = await startProcess({
+    command: 'prosody',
+    args: ['--config', configFile, '-F'],
+    ready: new RegExp(`Serving 'nats_probe' at .*/${Object.keys(hosts).at(-1) ?? ''}`),
+  });
+  return {
+    run: async (command, parameters = {}, host = firstHost) => {
+      const response = await fetch(`http://127.0.0.1:${port}/${host}`, {
+        method: 'POST',
+        body: JSON.stringify({ command, ...parameters }),
+      });
+      const text = await response.text();
+      if (!response.ok) throw new Error(`${command} ended with ${response.status} ${text}:\n${child.output()}`);
+      return JSON.parse(text) as ProbeAnswer;
+    },
+    output: () => child.output(),
+    waitForOutput: (pattern) => child.waitForOutput(pattern),
+    stop: async () => {
+      const exit = await child.stop();
+      rmSync(folder, { recursive: true, force: true });
+      return exit;
+    },
+  };
+}
