@@ -118,6 +118,12 @@ export const configSchema = z.strictObject({
       max_rosters: z.number().int().min(1).max(10_000_000).default(10_000),
     })
     .prefault({}),
+  freshness: z
+    .strictObject({
+      bound_ms: z.number().int().min(200).max(minute).default(2 * second),
+      stream_replicas: z.number().int().min(1).max(5).default(1),
+    })
+    .prefault({}),
   operations: z
     .strictObject({
       'stanza-check': decisions,
