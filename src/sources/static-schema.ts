@@ -1,9 +1,8 @@
 /** The shape of a static policy file, and what is wrong with one: every problem at once, with line and path. */
-import { LineCounter, isNode, parseDocument } from 'yaml';
-import type { Document } from 'yaml';
 import { z } from 'zod';
-import { ConfigInvalid, problemsOf } from '../config/problems.ts';
-import type { Problem } from '../config/problems.ts';
+import { parseYaml } from '../config/document.ts';
+import { validate } from '../config/issues.ts';
+import { ConfigInvalid, problemAt } from '../config/problems.ts';
 import { InvalidJid, parseBareJid } from '../wire/jid.ts';
 import { stanzaCondition, stanzaErrorTypes } from '../wire/replies.ts';
 import { parsePattern } from './jid-pattern.ts';
@@ -23,7 +22,7 @@ function jidText<T>(parse: (text: string) => T, wanted: string) {
 
 const wantedPattern = 'must be user@domain, "*@domain" for everyone there, a domain for the server itself, or "*"';
 const pattern = jidText(parsePattern, wantedPattern);
-const patterns = z.union([pattern.transform((one) => [one]), z.array(pattern).min(1)], { error: wantedPattern });
+const patterns = z.preprocess((one) => (typeof one === 'string' ? [one] : one), z.array(pattern, wantedPattern).min(1));
 
 /** What the denied user is told. */
 const denial = {
@@ -34,7 +33,21 @@ const denial = {
 
 export type Denial = { readonly [K in keyof typeof denial]?: z.output<(typeof denial)[K]> };
 
-const verdict = z.enum(['allow', 'deny'], 'must be allow or deny');
+/** A text where a map is wanted stands for the map of this one key. */
+function orMap<T extends z.ZodType>(key: string, map: T) {
+  return z.preprocess((given) => (typeof given === 'string' ? { [key]: given } : given), map);
+}
+
+/** Where every line of a list or map is commented out, YAML reads nothing. */
+function orEmpty<T extends z.ZodType>(empty: () => unknown, list: T) {
+  return z.preprocess((given) => given ?? empty(), list);
+}
+
+function listOf<T extends z.ZodType>(item: T) {
+  return orEmpty(() => [], z.array(item));
+}
+
+const verdict = z.enum(['allow', 'deny']);
 const kinds = z.array(z.enum(['message', 'presence', 'iq'])).min(1);
 
 const pair = { from: patterns.optional(), to: patterns.optional(), kinds: kinds.optional() };
@@ -46,27 +59,18 @@ const whom = { message: 'says neither from nor to; write from: "*" if everyone i
 
 const stanzas = z.strictObject({
   default: verdict,
-  deny: z
-    .array(z.strictObject({ ...pair, silent: z.boolean().optional(), ...denial }).refine(saysWhom, whom))
-    .default([]),
-  allow: z.array(z.strictObject(pair).refine(saysWhom, whom)).default([]),
+  deny: listOf(z.strictObject({ ...pair, silent: z.boolean().optional(), ...denial }).refine(saysWhom, whom)),
+  allow: listOf(z.strictObject(pair).refine(saysWhom, whom)),
 });
 
-const room = z.strictObject({ allow: z.array(pattern).default(['*']), deny: z.array(pattern).default([]), ...denial });
+const room = z.strictObject({ allow: z.array(pattern).default(['*']), deny: listOf(pattern), ...denial });
 
-const rooms = z.strictObject({ default: verdict, list: mapOf(room, pattern).default(new Map()) });
+const rooms = z.strictObject({ default: verdict, list: mapOf(room, pattern) });
 
 const sessions = z.strictObject({
   default: verdict,
-  deny: z
-    .array(
-      z.union([
-        pattern.transform((user): Denial & { user: string } => ({ user })),
-        z.strictObject({ user: pattern, ...denial }),
-      ]),
-    )
-    .default([]),
-  allow: z.array(pattern).default([]),
+  deny: listOf(orMap('user', z.strictObject({ user: pattern, ...denial }))),
+  allow: listOf(pattern),
 });
 
 const bareJid = jidText((text) => parseBareJid(text).bare, 'must be a JID such as bob@example.org');
@@ -78,28 +82,27 @@ const contact = z.strictObject({
   ask: z.literal('subscribe').optional(),
   groups: z.array(z.string()).optional(),
 });
-const contacts = z.array(z.union([bareJid.transform((jid): z.output<typeof contact> => ({ jid })), contact]));
+const contacts = listOf(orMap('jid', contact));
 
 const policy = z.strictObject({
   stanzas: stanzas.optional(),
   rooms: rooms.optional(),
   sessions: sessions.optional(),
-  rosters: mapOf(contacts, bareJid)
-    .default(new Map())
-    .check((context) => {
-      for (const [user, list] of context.value) {
-        for (const message of rosterProblems(user, list)) {
-          context.issues.push({ code: 'custom', message, path: [user], input: list });
-        }
+  rosters: mapOf(contacts, bareJid).check((context) => {
+    for (const [user, list] of context.value) {
+      for (const message of rosterProblems(user, list)) {
+        context.issues.push({ code: 'custom', message, path: [user], input: list });
       }
-    }),
+    }
+  }),
 });
 
 export type Policy = z.output<typeof policy>;
 
 /** A map by JIDs: normalised, and each once. */
 function mapOf<V extends z.ZodType, K extends z.ZodType<string, string>>(value: V, key: K) {
-  return z.record(z.string(), value, 'must be a map of JIDs').transform((record, context) => {
+  const written = orEmpty(() => ({}), z.record(z.string(), value, 'must be a map of JIDs'));
+  return written.transform((record, context) => {
     const map = new Map<string, z.output<V>>();
     for (const [text, item] of Object.entries(record)) {
       const parsed = key.safeParse(text);
@@ -123,43 +126,25 @@ function rosterProblems(user: string, list: z.output<typeof contacts>): string[]
   });
 }
 
+/** A file of such lines only is what an editor leaves that truncates before it writes: it must not become a policy. */
+const blank = /^\s*(#.*|---)?$/;
+
+const noSecrets: ReadonlySet<string> = new Set();
+
 /**
  * The policy in a file's text.
  * @throws ConfigInvalid with every problem found.
  */
 export function parsePolicy(text: string, file: string): Policy {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const lineAt = (offset: number) => lines.linePos(offset).line;
-  if (document.errors.length > 0) {
-    throw new ConfigInvalid(
-      file,
-      document.errors.map(({ message, pos }) => ({ path: '', message, line: lineAt(pos[0]) })),
-    );
+  if (text.split('\n').every((line) => blank.test(line))) {
+    throw new ConfigInvalid(file, [problemAt([], 'is empty; a policy that says nothing is written {}')]);
   }
-  const tree: unknown = document.toJS({ maxAliasCount: 100 });
-  if (tree === null || tree === undefined) {
-    // What an editor that truncates before it writes leaves for a moment must not become a policy.
-    throw new ConfigInvalid(file, [{ path: '', message: 'is empty; a policy that says nothing is written {}' }]);
-  }
-  const parsed = policy.safeParse(tree);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.flatMap((issue) =>
-    problemsOf([issue]).map((problem) => withLine(problem, issue.path)),
+  const { tree, lineOf } = parseYaml(text, file, 'stanzas, rooms, sessions, rosters');
+  const validated = validate(policy, tree, noSecrets);
+  if ('data' in validated) return validated.data;
+  const { problems } = validated;
+  throw new ConfigInvalid(
+    file,
+    problems.map((problem) => ({ ...problem, line: lineOf(problem.keys) })),
   );
-  throw new ConfigInvalid(file, problems);
-
-  function withLine(problem: Problem, path: PropertyKey[]): Problem {
-    const offset = offsetOf(document, path);
-    return offset === undefined ? problem : { ...problem, line: lineAt(offset) };
-  }
-}
-
-/** Where the nearest part of a path that the document has begins. */
-function offsetOf(document: Document, path: readonly PropertyKey[]): number | undefined {
-  for (let length = path.length; length > 0; length -= 1) {
-    const node: unknown = document.getIn(path.slice(0, length), true);
-    if (isNode(node) && node.range) return node.range[0];
-  }
-  return undefined;
 }

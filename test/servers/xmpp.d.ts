@@ -17,7 +17,7 @@ declare module '@xmpp/client' {
     service: string;
     domain: string;
     username: string;
-    password: string;
+    credentials: (authenticate: (credentials: object, mechanism: string) => Promise<void>) => Promise<void>;
     resource?: string;
   }
 

@@ -31,20 +31,16 @@
 -- client.server_info   the broker's latest INFO as a table, nil before the first
 -- client:close()       for good: flushes, unsubscribes, fails what is pending
 
-local server_loop = require "net.server";
-local basic_resolver = require "net.resolvers.basic";
-local json = require "util.json";
 local random_bytes = require "util.random".bytes;
 local to_hex = require "util.hex".encode;
 local timer = require "util.timer";
 local monotonic = require "util.time".monotonic;
 local xpcall = require "util.xpcall".xpcall;
-local is_address = require "util.net".pton;
 local log = require "util.logger".init("warder.nats");
 
+local links = module:require "nats_link";
 local protocol = module:require "nats_protocol";
 local servers = module:require "nats_servers";
-local tls = module:require "nats_tls";
 
 local traceback = debug.traceback;
 
@@ -53,10 +49,6 @@ local stable_after = 5;
 -- The same complaint is written to the log once in this time.
 local complaint_interval = 60;
 local inbox_sid = 1;
-
--- A broker speaks first. When its greeting is there before the connection was seen to be established, Prosody's epoll
--- backend reads it and then closes the connection with "connection timeout". So nothing is read before.
-local pause_until_connected = server_loop.get_backend == nil or server_loop.get_backend() == "epoll";
 
 local client_methods = {};
 local client_mt = { __index = client_methods };
@@ -95,24 +87,6 @@ local function complain(self, level, text)
 	notify(self, "error", text);
 end
 
-local reconnect, try_next_address;
-
-local function write(self, link, data)
-	link.unsent = link.unsent + #data;
-	self.counters.bytes_out = self.counters.bytes_out + #data;
-	link.conn:write(data);
-end
-
--- Leaves the socket without waiting for a peer that may never read again.
-local function discard(link)
-	if link.timer then timer.stop(link.timer); end
-	local conn = link.conn;
-	link.conn, link.timer = nil, nil;
-	if not conn then return; end
-	local kill = conn.destroy or conn.force_close or conn.close;
-	kill(conn);
-end
-
 local function fail_pending(self)
 	local pending = self.pending;
 	self.pending, self.pending_count = {}, 0;
@@ -122,220 +96,18 @@ local function fail_pending(self)
 	end
 end
 
--- The end of a link, whoever ended it.
-local function lose(self, link, reason)
-	if self.link ~= link then return; end
-	self.link = nil;
-	discard(link);
-	reason = link.last_error or reason;
-	if link.up_since then
-		self.counters.disconnects = self.counters.disconnects + 1;
-		log("warn", "Lost the connection to NATS at %s: %s", link.server.label, reason);
-		if monotonic() - link.up_since >= stable_after then
-			self.rounds = 0;
-			self.pool:shuffle(link.server);
-		end
-	else
-		complain(self, "warn", ("Cannot connect to NATS at %s: %s"):format(link.server.label, reason));
-	end
-	fail_pending(self);
-	if link.up_since then notify(self, "disconnected", reason); end
-	reconnect(self);
-end
-
 local function backoff(self)
 	local longest = math.min(self.options.reconnect_max, self.options.reconnect_min * 2 ^ math.min(self.rounds, 30));
 	return longest * (0.5 + random_below(1000) / 2000);
 end
 
-local function login(self, link)
-	local info, server, options = self.server_info, link.server, self.options;
-	local in_url = server.user or server.token;
-	link.phase = "login";
-	local lines = { protocol.connect(json.encode {
-		verbose = false; pedantic = false; echo = true;
-		headers = info.headers == true; no_responders = info.headers == true;
-		tls_required = link.encrypted == true;
-		name = options.name; lang = "lua"; version = "1"; protocol = 1;
-		user = in_url and server.user or not in_url and options.user or nil;
-		pass = in_url and server.password or not in_url and options.password or nil;
-		auth_token = in_url and server.token or not in_url and options.token or nil;
-	}) };
-	for sid, subscription in pairs(self.subscriptions) do
-		lines[#lines + 1] = protocol.subscribe(subscription.subject, sid, subscription.queue);
-	end
-	lines[#lines + 1] = protocol.ping;
-	write(self, link, table.concat(lines));
-end
-
-local function start_tls(self, link)
-	-- What came in clear behind INFO would be taken for encrypted.
-	if link.parser:unread() > 0 then return lose(self, link, "data before TLS"); end
-	local context, err = tls.new_context(self.options.tls or {});
-	if not context then return lose(self, link, "TLS: "..tostring(err)); end
-	link.phase = "tls";
-	link.conn:starttls(context);
-end
-
-local function ping(self, link)
-	if self.link ~= link then return; end
-	if link.pings >= self.options.ping_max then
-		lose(self, link, ("no answer to %d pings"):format(link.pings));
-		return;
-	end
-	link.pings = link.pings + 1;
-	link.pinged_at = monotonic();
-	write(self, link, protocol.ping);
-	return self.options.ping_interval;
-end
-
-local function come_up(self, link)
-	link.phase = "up";
-	link.up_since = monotonic();
-	timer.stop(link.timer);
-	link.timer = timer.add_task(self.options.ping_interval, function () return ping(self, link); end);
-	local counters = self.counters;
-	counters.connects = counters.connects + 1;
-	self.complained, self.complaints = {}, 0;
-	log("info", "Connected to NATS at %s%s", link.server.label, link.encrypted and " with TLS" or "");
-	notify(self, "connected", link.server.label, counters.connects > 1);
-end
-
-local operations = {};
-
-operations["INFO"] = function (self, link, operation)
-	local info = json.decode(operation.json);
-	if type(info) ~= "table" then return lose(self, link, "malformed INFO"); end
-	self.server_info = info;
-	self.pool:learn(info.connect_urls, link.server);
-	if info.ldm then log("info", "NATS at %s is about to shut down", link.server.label); end
-	if link.phase ~= "greeting" then return; end
-	local wanted = link.server.tls or self.options.tls ~= nil;
-	if wanted and not (info.tls_required or info.tls_available) then
-		lose(self, link, "TLS is required here and the server offers none");
-	elseif wanted or info.tls_required then
-		start_tls(self, link);
-	else
-		login(self, link);
-	end
-end;
-
-operations["PING"] = function (self, link)
-	write(self, link, protocol.pong);
-end;
-
-operations["PONG"] = function (self, link)
-	if link.phase == "login" then return come_up(self, link); end
-	link.pings = 0;
-	if link.pinged_at then self.rtt = monotonic() - link.pinged_at; end
-end;
-
-operations["+OK"] = function () end;
-
-operations["-ERR"] = function (self, link, operation)
-	local what, subject = operation.text:match("^[Pp]ermissions [Vv]iolation for (%a+) to \"?([^\" ]+)");
-	if subject then
-		-- The connection stays; a request to this subject will find no answer.
-		complain(self, "error", ("NATS at %s does not permit this connection's %s to the subject %s")
-			:format(link.server.label, what:lower(), subject));
-		return;
-	end
-	-- The server closes the connection itself; this is why.
-	link.last_error = operation.text;
-end;
-
-operations["MSG"] = function (self, _, message)
-	self.counters.messages_in = self.counters.messages_in + 1;
-	local subscription = self.subscriptions[tonumber(message.sid)];
-	if subscription then call(subscription.callback, message); end
-end;
-
-local function on_data(self, link, data)
-	self.counters.bytes_in = self.counters.bytes_in + #data;
-	link.parser:push(data);
-	-- Any operation may end this link.
-	while self.link == link do
-		local operation, err = link.parser:next();
-		if operation then
-			operations[operation.kind](self, link, operation);
-		elseif err then
-			return lose(self, link, "this is not NATS: "..err);
-		else
-			return;
-		end
-	end
-end
-
-local function link_listeners(self, link)
-	local listeners = {};
-	function listeners.onconnect(conn)
-		if conn.setoption then conn:setoption("tcp-nodelay", true); end
-		if pause_until_connected then conn:resume(); end
-	end
-	function listeners.onincoming(_, data)
-		if self.link == link and data then on_data(self, link, data); end
-	end
-	function listeners.ondisconnect(conn, err)
-		if self.link ~= link or link.conn ~= conn then return; end
-		if link.phase == "greeting" and not self.closed then
-			link.conn, link.error = nil, err;
-			return try_next_address(self, link);
-		end
-		lose(self, link, err or "closed by the server");
-	end
-	function listeners.onstatus(conn, status)
-		if status ~= "ssl-handshake-complete" or self.link ~= link then return; end
-		local name = self.options.tls and self.options.tls.hostname or link.server.tls_name;
-		local ok, err = tls.verify(conn:socket(), name);
-		if not ok then return lose(self, link, "TLS: "..err); end
-		link.encrypted = true;
-		login(self, link);
-	end
-	function listeners.ondrain()
-		link.unsent = 0;
-	end
-	-- Silence is judged by our own pings.
-	function listeners.onreadtimeout()
-		return true;
-	end
-	return listeners;
-end
-
-function try_next_address(self, link)
-	link.resolver:next(function (conn_type, ip, port, extra)
-		if self.link ~= link then return; end
-		if not conn_type then
-			return lose(self, link, link.error or link.resolver.last_error or "the host name has no address");
-		end
-		link.parser = protocol.new_parser { max_payload = self.options.max_reply };
-		local conn, err = server_loop.addclient(ip, port, link_listeners(self, link), "*a", nil, conn_type, extra);
-		if not conn then
-			link.error = err;
-			return try_next_address(self, link);
-		end
-		link.conn = conn;
-		if pause_until_connected then conn:pause(); end
-	end);
-end
-
-local function open_link(self, server)
-	local link = { server = server; phase = "greeting"; unsent = 0; pings = 0 };
-	self.link = link;
-	link.timer = timer.add_task(self.options.connect_timeout, function ()
-		link.timer = nil;
-		lose(self, link, "no connection within "..self.options.connect_timeout.." s");
-	end);
-	local tls_name = self.options.tls and self.options.tls.hostname or server.tls_name;
-	link.resolver = basic_resolver.new(server.host, server.port, "tcp", {
-		servername = not is_address(tls_name) and tls_name or nil;
-	});
-	try_next_address(self, link);
-end
-
-function reconnect(self)
+local function reconnect(self)
 	if self.closed then return; end
 	local server = self.pool:next();
-	if server then return open_link(self, server); end
+	if server then
+		self.link = links.new(server, self.options, self);
+		return self.link:open();
+	end
 	local delay = backoff(self);
 	self.rounds = self.rounds + 1;
 	self.pool:shuffle();
@@ -345,20 +117,60 @@ function reconnect(self)
 	end);
 end
 
-local function on_reply(self, message)
-	local token = message.subject:sub(#self.inbox + 1);
-	local request = self.pending[token];
-	if not request then return; end -- too late
-	self.pending[token], self.pending_count = nil, self.pending_count - 1;
-	timer.stop(request.timer);
-	if message.status == 503 and message.payload == "" then
-		return request.callback("no-responders");
+-- What the link tells.
+
+function client_methods:login_lines()
+	local lines = {};
+	for sid, subscription in pairs(self.subscriptions) do
+		lines[#lines + 1] = protocol.subscribe(subscription.subject, sid, subscription.queue);
 	end
-	request.callback(nil, message);
+	return table.concat(lines);
 end
 
+function client_methods:on_info(link, info)
+	self.server_info = info;
+	self.pool:learn(info.connect_urls, link.server);
+	if info.ldm then log("info", "NATS at %s is about to shut down", link.server.label); end
+end
+
+function client_methods:on_up(link)
+	self.counters.connects = self.counters.connects + 1;
+	self.complained, self.complaints = {}, 0;
+	log("info", "Connected to NATS at %s%s", link.server.label, link.encrypted and " with TLS" or "");
+	notify(self, "connected", link.server.label, self.counters.connects > 1);
+end
+
+function client_methods:on_complaint(_, text)
+	complain(self, "error", text);
+end
+
+function client_methods:on_message(_, message)
+	self.counters.messages_in = self.counters.messages_in + 1;
+	local subscription = self.subscriptions[tonumber(message.sid)];
+	if subscription then call(subscription.callback, message); end
+end
+
+function client_methods:on_lost(link, reason, seconds_up)
+	self.link = nil;
+	fail_pending(self);
+	if seconds_up then
+		self.counters.disconnects = self.counters.disconnects + 1;
+		log("warn", "Lost the connection to NATS at %s: %s", link.server.label, reason);
+		if seconds_up >= stable_after then
+			self.rounds = 0;
+			self.pool:shuffle(link.server);
+		end
+		notify(self, "disconnected", reason);
+	else
+		complain(self, "warn", ("Cannot connect to NATS at %s: %s"):format(link.server.label, reason));
+	end
+	reconnect(self);
+end
+
+-- What the user calls.
+
 function client_methods:connected()
-	return self.link ~= nil and self.link.phase == "up";
+	return self.link ~= nil and self.link:is_up();
 end
 
 function client_methods:max_payload()
@@ -378,8 +190,20 @@ function client_methods:publish(subject, payload, reply, headers)
 	local err = send_error(self, size);
 	if err then return nil, err; end
 	self.counters.messages_out = self.counters.messages_out + 1;
-	write(self, self.link, bytes);
+	self.link:write(bytes);
 	return true;
+end
+
+local function on_reply(self, message)
+	local token = message.subject:sub(#self.inbox + 1);
+	local request = self.pending[token];
+	if not request then return; end -- too late
+	self.pending[token], self.pending_count = nil, self.pending_count - 1;
+	timer.stop(request.timer);
+	if message.status == 503 and message.payload == "" then
+		return request.callback("no-responders");
+	end
+	request.callback(nil, message);
 end
 
 function client_methods:request(subject, payload, timeout_seconds, callback)
@@ -410,13 +234,12 @@ function client_methods:subscribe(subject, callback, queue)
 	local sid = self.last_sid + 1;
 	self.last_sid = sid;
 	self.subscriptions[sid] = { subject = subject; queue = queue; callback = callback };
-	-- Before the login they are all sent with it.
-	local function is_sent() return self.link and (self.link.phase == "login" or self.link.phase == "up"); end
-	if is_sent() then write(self, self.link, protocol.subscribe(subject, sid, queue)); end
+	-- Before the login it is sent with that.
+	if self.link and self.link:takes_writes() then self.link:write(protocol.subscribe(subject, sid, queue)); end
 	return function ()
 		if not self.subscriptions[sid] then return; end
 		self.subscriptions[sid] = nil;
-		if is_sent() then write(self, self.link, protocol.unsubscribe(sid)); end
+		if self.link and self.link:takes_writes() then self.link:write(protocol.unsubscribe(sid)); end
 	end;
 end
 
@@ -435,7 +258,7 @@ function client_methods:stats()
 		connects = counters.connects; reconnects = math.max(counters.connects - 1, 0); disconnects = counters.disconnects;
 		bytes_in = counters.bytes_in; bytes_out = counters.bytes_out;
 		messages_in = counters.messages_in; messages_out = counters.messages_out;
-		pending = self.pending_count; subscriptions = subscriptions; rtt = self.rtt;
+		pending = self.pending_count; subscriptions = subscriptions; rtt = self.link and self.link.rtt;
 	};
 end
 
@@ -443,18 +266,15 @@ function client_methods:close()
 	if self.closed then return; end
 	self.closed = true;
 	if self.retry_timer then timer.stop(self.retry_timer); end
-	local link = self.link;
+	local link, was_connected = self.link, self:connected();
 	self.link, self.retry_timer = nil, nil;
-	if link then
-		if link.timer then timer.stop(link.timer); end
-		if link.conn then link.conn:close(); end -- after what is still unsent
-		if link.up_since then
-			self.counters.disconnects = self.counters.disconnects + 1;
-			log("info", "Closed the connection to NATS");
-		end
-	end
+	if link then link:close(); end
 	fail_pending(self);
-	if link and link.up_since then notify(self, "disconnected", "closed"); end
+	if was_connected then
+		self.counters.disconnects = self.counters.disconnects + 1;
+		log("info", "Closed the connection to NATS");
+		notify(self, "disconnected", "closed");
+	end
 	self.status_listeners = {};
 end
 

@@ -1,0 +1,82 @@
+/**
+ * Any operation, asked of one's own service: POST the request as JSON, the answer is the verdict fields of the protocol
+ * with `ttl_ms` and `scope`, or the roster. For an account that is gone any 2xx will do.
+ */
+import { z } from 'zod';
+import type { HttpConfig } from '../config/sources.ts';
+import { originOf } from '../config/uri-template.ts';
+import { optional } from '../wire/fields.ts';
+import { decision, scopes } from '../wire/replies.ts';
+import type { Scope } from '../wire/replies.ts';
+import { contactFields, rosterOf } from './contacts.ts';
+import { trustedDecision } from './decision-xml.ts';
+import { createHttpCaller } from './http-call.ts';
+import { readJson } from './json-answer.ts';
+import type { Answer, Question, Source, SourceContext } from './source.ts';
+
+/** An unknown scope is `none`: remembering less is always right. */
+const scope = optional(z.string()).transform((word): Scope => scopes.find((known) => known === word) ?? 'none');
+
+const answer = decision.extend({ ttl_ms: optional(z.number().min(0).max(Number.MAX_SAFE_INTEGER)), scope });
+
+const roster = z.object({
+  items: z.array(z.object({ jid: z.string(), ...contactFields })),
+  pending: optional(z.array(z.object({ jid: z.string(), text: optional(z.string()) }))),
+});
+
+/** @throws when `ca_file` cannot be read. */
+export async function createHttpSource(config: HttpConfig, context: SourceContext): Promise<Source> {
+  const http = await createHttpCaller(originOf(config.url), config, context);
+  const post = { method: 'POST', url: config.url, accept: 'application/json' } as const;
+  return {
+    name: context.name,
+    type: config.type,
+    needsStanza: ({ operation, request }) =>
+      config.needs_stanza && operation === 'stanza-check' && request.stanza === undefined && !request.stanza_omitted,
+    identity: (question) => JSON.stringify(fieldsOf(question, config.send_stanza)),
+    decide(question, call) {
+      const { id, server } = question.request;
+      const json = { ...fieldsOf(question, config.send_stanza), id, server };
+      const read = (body: Uint8Array) => answerOf(readJson(answer, body), question);
+      return http.call({ ...post, json, read }, call);
+    },
+    roster(user, call) {
+      const json = { operation: 'roster-refresh', user: user.bare };
+      const read = (body: Uint8Array) => {
+        const { items, pending } = readJson(roster, body);
+        return rosterOf(user, items, pending);
+      };
+      return http.call({ ...post, json, read }, call);
+    },
+    userRemoved(user, id, call) {
+      const json = { operation: 'user-removed', user: user.bare, id };
+      return http.call({ ...post, json, read: () => undefined }, call);
+    },
+    stop: () => http.stop(),
+  };
+}
+
+/** What the answer may depend on; `id` and `server` are for the log of who is asked. */
+function fieldsOf({ operation, request }: Question, sendStanza: boolean): Record<string, unknown> {
+  switch (operation) {
+    case 'stanza-check': {
+      const { hook, from, to, kind, type, stanza, stanza_omitted } = request;
+      const envelope = { operation, hook, from: from.full, to: to.full, kind, type };
+      return sendStanza ? { ...envelope, stanza, stanza_omitted } : envelope;
+    }
+    case 'join-check': {
+      const { user, room, nick, event, creating } = request;
+      return { operation, user: user.full, room: room.bare, nick, event, creating };
+    }
+    case 'session-check': {
+      const { user, ip, tls, mechanism } = request;
+      return { operation, user: user.full, ip, tls, mechanism };
+    }
+  }
+}
+
+/** A replaced stanza is the answer to that one stanza and to no other, whatever the scope says. */
+function answerOf({ ttl_ms, scope, ...rest }: z.output<typeof answer>, question: Question): Answer {
+  const trusted = trustedDecision(rest, question);
+  return { decision: trusted, ttlMs: ttl_ms, scope: trusted.verdict === 'modify' ? 'none' : scope };
+}
