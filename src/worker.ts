@@ -3,6 +3,7 @@
  * need each other, and drains and releases them in reverse.
  */
 import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { Decisions } from './cache/decisions.ts';
 import { ChangeOrder } from './cache/order.ts';
@@ -17,6 +18,7 @@ import { openConnection } from './nats/connection.ts';
 import type { Connection } from './nats/connection.ts';
 import { Invalidations } from './nats/invalidations.ts';
 import { Liveness } from './nats/liveness.ts';
+import { Members } from './nats/members.ts';
 import { RequestServer } from './nats/serve.ts';
 import type { Answered } from './nats/serve.ts';
 import { startService } from './nats/service.ts';
@@ -144,6 +146,16 @@ async function assemble(
   await following.start();
   releasers.push(() => following.stop());
   invalidations = following;
+  const members = new Members({
+    nats,
+    prefix,
+    clock,
+    self: { bootId: id, name: `${hostname()}/${process.pid}` },
+    seen: () => (order.ordering === 'counted' ? 0 : order.seen),
+  });
+  order.onApplied((change) => (change === undefined ? undefined : members.changeApplied()));
+  members.start();
+  releasers.push(() => members.stop());
 
   const parts: Parts = { routes, decisions, rosters, order, proof, clock, log, stopping: stopping.signal, publish };
   const maxInFlight = config.limits.max_in_flight;

@@ -30,7 +30,7 @@ export class ChangeOrder {
   readonly stamps = new Stamps(maxStamps);
   /** Plain numbers, read when the metrics are scraped. */
   readonly counts = { applied: 0, gaps: 0, clears: 0 };
-  readonly #listeners: (() => void)[] = [];
+  readonly #listeners: ((change: Change | undefined) => void)[] = [];
   #seen = 0;
   #acknowledged = 0;
   #ordering: Ordering = 'counted';
@@ -57,8 +57,8 @@ export class ChangeOrder {
     return Math.max(this.#seen, Math.min(minSeq, this.#acknowledged));
   }
 
-  /** Called after each number applied. */
-  onApplied(listener: () => void): void {
+  /** Called after each number applied, with its change if it carried one. */
+  onApplied(listener: (change: Change | undefined) => void): void {
     this.#listeners.push(listener);
   }
 
@@ -77,7 +77,7 @@ export class ChangeOrder {
     this.#settled = true;
     if (change !== undefined) this.counts.applied += 1;
     this.acknowledge(sequence);
-    for (const listener of this.#listeners) listener();
+    for (const listener of this.#listeners) listener(change);
   }
 
   /** A change that has no number, yet or ever. */

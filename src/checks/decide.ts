@@ -53,7 +53,13 @@ async function lookUp(question: Question, route: Route, ask: Ask, parts: Parts):
     if (fallback === undefined) throw new Failure('source-unavailable', error.message, { cause: error });
     route.counts.degraded[fallback.verdict] += 1;
     const { id } = question.request;
-    return { ...envelope(id, now(parts), parts.order, parts.clock), ...fallback, ttl_ms: 0, scope: 'none', degraded: 'source-unavailable' };
+    return {
+      ...envelope(id, now(parts), parts.order, parts.clock),
+      ...fallback,
+      ttl_ms: 0,
+      scope: 'none',
+      degraded: 'source-unavailable',
+    };
   }
 }
 

@@ -3,7 +3,7 @@
  * nothing was missed. Every worker hears every change, so there is no queue group here.
  */
 import type { JetStreamClient, Msg, NatsConnection, Subscription } from 'nats';
-import { Events, NatsError } from 'nats';
+import { Events } from 'nats';
 import type { Logger } from 'pino';
 import type { ChangeOrder } from '../cache/order.ts';
 import type { Proof } from '../cache/proof.ts';
@@ -60,10 +60,10 @@ export class Invalidations {
     this.#ticking = setInterval(() => void this.#tick(), proof.boundMs / 4);
   }
 
-  async stop(): Promise<void> {
+  stop(): void {
     this.#stopped = true;
     clearInterval(this.#ticking);
-    await Promise.all(this.#subscriptions.map((subscription) => subscription.drain()));
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
   }
 
   /**
@@ -81,17 +81,21 @@ export class Invalidations {
     for (;;) {
       signal?.throwIfAborted();
       try {
-        const { seq, duplicate } = await this.#jetstream.publish(invalidateSubject(prefix), encodeChange(change, reason), {
-          timeout: acknowledgeMs,
-          expect: { streamName: streamName(prefix) },
-        });
+        const { seq, duplicate } = await this.#jetstream.publish(
+          invalidateSubject(prefix),
+          encodeChange(change, reason),
+          {
+            timeout: acknowledgeMs,
+            expect: { streamName: streamName(prefix) },
+          },
+        );
         if (duplicate) throw new Error('acknowledged as a duplicate');
         order.acknowledge(seq);
         return seq;
       } catch (error) {
         if (this.#stopped || nats.isClosed()) throw error;
         log.warn({ change, detail: String(error) }, 'change not acknowledged, publishing again');
-        this.#mendAfter(error);
+        this.#mend();
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
     }
@@ -142,7 +146,7 @@ export class Invalidations {
   }
 
   async #tick(): Promise<void> {
-    const { prefix, id, order, proof, clock } = this.#options;
+    const { prefix, id, order, proof, clock, log } = this.#options;
     if (order.ordering === 'counted' || this.#stopped) return;
     const sentAtMs = clock.now();
     this.counts.ticks += 1;
@@ -154,19 +158,25 @@ export class Invalidations {
       if (!duplicate) proof.acknowledge(seq, sentAtMs);
     } catch (error) {
       this.counts.ticksFailed += 1;
-      this.#mendAfter(error);
+      log.debug({ detail: String(error) }, 'tick not acknowledged');
+      this.#mend();
     }
   }
 
-  /** Nobody took it: perhaps the stream was deleted, and any worker may make it anew. */
-  #mendAfter(error: unknown): void {
-    if (error instanceof NatsError && error.code === '503') this.#attempt(() => this.#makeStream());
+  /**
+   * Nothing was acknowledged: perhaps the stream was deleted, and any worker may make it anew. It does not show as "no
+   * responders", because every cache listens to the subject.
+   */
+  #mend(): void {
+    this.#attempt(() => this.#makeStream());
   }
 
   /** One attempt at a time. A failed one is followed by the next tick's. */
   #attempt(work: () => Promise<void>): void {
     this.#mending ??= work()
-      .catch((error: unknown) => this.#options.log.error({ detail: String(error) }, 'the stream of changes is not usable'))
+      .catch((error: unknown) =>
+        this.#options.log.error({ detail: String(error) }, 'the stream of changes is not usable'),
+      )
       .finally(() => {
         this.#mending = undefined;
       });

@@ -16,7 +16,9 @@ export function decodeInvalidation(bytes: Uint8Array): Change | undefined {
   } catch {
     return { all: true };
   }
-  const scopes = ['user', 'room', 'domain', 'operation', 'all', 'tick'].filter((key) => (payload[key] ?? false) !== false);
+  const scopes = ['user', 'room', 'domain', 'operation', 'all', 'tick'].filter(
+    (key) => (payload[key] ?? false) !== false,
+  );
   const [scope] = scopes;
   if (payload['v'] !== 1 || scope === undefined || scopes.length > 1) return { all: true };
   if (scope === 'tick') return undefined;
