@@ -1,5 +1,5 @@
 // Installs the npm packages when what is in node_modules is not what package-lock.json says.
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { root, runOrFail, step } from './steps.mjs';
 
@@ -7,7 +7,7 @@ import { root, runOrFail, step } from './steps.mjs';
 
 /**
  * Whether every locked package is installed in its locked version. Compared with npm's own record of what it has
- * installed, which it writes last, so that packages installed by hand count and an interrupted installation does not.
+ * installed, so that what was installed by hand counts.
  * @param {LockedPackages} locked `packages` of package-lock.json
  * @param {LockedPackages} installed `packages` of node_modules/.package-lock.json
  */
@@ -22,16 +22,22 @@ export function isInstalled(locked, installed) {
 
 /** @throws SetupError with npm's output when it fails */
 export async function ensureNpmPackages() {
-  const record = join(root, 'node_modules/.package-lock.json');
-  const locked = readPackages(join(root, 'package-lock.json'));
-  if (existsSync(record) && isInstalled(locked, readPackages(record))) return;
+  const folder = join(root, 'node_modules');
+  const record = join(folder, '.package-lock.json');
+  const unfinished = join(folder, '.warder-installing');
+  const whole = existsSync(record) && !existsSync(unfinished);
+  if (whole && isInstalled(readPackages(join(root, 'package-lock.json')), readPackages(record))) return;
   const [file, ...args] = npmCommand(process.env);
-  // Gone before npm begins to take the old packages away: what it leaves when it is interrupted is then no installation.
-  rmSync(record, { force: true });
-  await step('npm packages (npm ci)', () =>
-    runOrFail('the npm packages could not be installed', file, [
+  await step('npm packages (npm install)', async () => {
+    // An interrupted npm leaves packages with some of their files, which it would take for whole ones the next time.
+    if (!whole) rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(unfinished, '');
+    await runOrFail('the npm packages could not be installed', file, [
       ...args,
-      'ci',
+      // Not `ci`, which insists on an entry in package-lock.json for each optional binary of every other platform.
+      'install',
+      '--no-save',
       // The build needs them whatever NODE_ENV says. No package of ours needs its install script: the native parts
       // come as packages of their own.
       '--include=dev',
@@ -42,8 +48,9 @@ export async function ensureNpmPackages() {
       // npm's own pauses add up to more than a minute of silence where there is no network.
       '--fetch-retry-mintimeout=1000',
       '--fetch-retry-maxtimeout=5000',
-    ]),
-  );
+    ]);
+    rmSync(unfinished, { force: true });
+  });
 }
 
 /**

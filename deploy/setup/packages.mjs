@@ -1,12 +1,12 @@
 // The programs outside npm that Warder is tried out and tested with: one list, each with its reason.
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /**
  * @typedef {object} SystemPackage
  * @property {string} name of the Debian package
- * @property {{ binary: string } | { luaModule: string }} provides what must be there; who installed it does not matter
+ * @property {{ binary: string } | { luaModule: string } | { file: string }} provides what must be there; who installed it does not matter
  * @property {boolean} [service] the package brings a daemon that Debian enables
  * @property {readonly ('start' | 'test' | 'bench')[]} for the commands that need it
  * @property {string} reason
@@ -52,6 +52,18 @@ export const systemPackages = [
     for: ['test'],
     reason: 'makes the certificates of the tests with TLS',
   },
+  {
+    name: 'gcc',
+    provides: { binary: 'gcc' },
+    for: ['bench'],
+    reason: 'compiles the load generator: one in JavaScript would itself be the bottleneck',
+  },
+  {
+    name: 'libc6-dev',
+    provides: { file: '/usr/include/stdio.h' },
+    for: ['bench'],
+    reason: 'the C headers for it',
+  },
 ];
 
 // Debian puts servers into sbin, which is not on every user's PATH.
@@ -83,6 +95,7 @@ function isExecutable(path) {
  */
 export function isPresent(provides) {
   if ('binary' in provides) return findBinary(provides.binary) !== undefined;
+  if ('file' in provides) return existsSync(provides.file);
   // The version of Lua that Debian's Prosody runs on: a module for another one would not help.
   const lua = findBinary('lua5.4');
   if (lua === undefined) return false;

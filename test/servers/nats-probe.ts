@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { freePort } from './free-port.ts';
 import { startProcess } from './process.ts';
@@ -86,6 +87,57 @@ ${Object.entries(hosts)
       const exit = await child.stop();
       rmSync(folder, { recursive: true, force: true });
       return exit;
+    },
+  };
+}
+
+export interface ProbeClient {
+  /** A command of the module about this client. */
+  run(command: string, parameters?: Readonly<Record<string, unknown>>): Promise<ProbeAnswer>;
+  /** Resolves when it is connected, or is not. */
+  connected(is?: boolean): Promise<ProbeAnswer>;
+  /** What its status listener has been told so far. */
+  statuses(): Promise<unknown[][]>;
+  stats(): Promise<Record<string, unknown>>;
+  /** Resolves when what it published before has been delivered. */
+  flush(): Promise<void>;
+  /** Resolves when it has reported an error that matches. */
+  untilError(pattern: RegExp): Promise<void>;
+}
+
+let clients = 0;
+
+/** A new client in the probe that has begun to connect. `close` is given what closes it. */
+export async function startProbeClient(
+  probe: NatsProbe,
+  close: (step: () => Promise<unknown>) => void,
+  servers: string | string[],
+  more: Readonly<Record<string, unknown>> = {},
+): Promise<ProbeClient> {
+  const client = `client${(clients += 1)}`;
+  const run = (command: string, parameters: Readonly<Record<string, unknown>> = {}): Promise<ProbeAnswer> =>
+    probe.run(command, { client, ...parameters });
+  const { error } = await run('connect', { options: { servers, connect_timeout: 10, ...more } });
+  if (error !== undefined) throw new Error(error);
+  close(() => run('close'));
+  const statuses = async (): Promise<unknown[][]> => (await run('state')).statuses ?? [];
+  return {
+    run,
+    connected: (is = true) => run('until_connected', { connected: is }),
+    statuses,
+    stats: async () => (await run('state')).stats ?? {},
+    flush: async () => {
+      const answer = await run('flush');
+      if (answer.error !== 'no-responders') throw new Error(`flush: ${answer.error}`);
+    },
+    untilError: async (pattern) => {
+      const deadline = performance.now() + 20_000;
+      for (;;) {
+        const seen = (await statuses()).map(String);
+        if (seen.some((status) => pattern.test(status))) return;
+        if (performance.now() > deadline) throw new Error(`no error ${String(pattern)} in:\n${seen.join('\n')}`);
+        await delay(10);
+      }
     },
   };
 }

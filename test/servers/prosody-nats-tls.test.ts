@@ -1,0 +1,150 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { NatsProbe, ProbeClient } from './nats-probe.ts';
+import { startNatsProbe, startProbeClient } from './nats-probe.ts';
+import type { NatsServer, NatsServerOptions } from './nats-server.ts';
+import { startNatsServer } from './nats-server.ts';
+
+describe("the Prosody hook's NATS client with TLS", () => {
+  let probe: NatsProbe;
+  const closing: (() => Promise<unknown>)[] = [];
+
+  beforeAll(async () => {
+    probe = await startNatsProbe();
+  });
+  afterAll(() => probe?.stop());
+  afterEach(async () => {
+    for (const close of closing.splice(0).toReversed()) await close();
+  });
+
+  async function startServer(options?: NatsServerOptions): Promise<NatsServer> {
+    const server = await startNatsServer(options);
+    closing.push(() => server.stop());
+    return server;
+  }
+
+  const startClient = (servers: string | string[], more?: Readonly<Record<string, unknown>>): Promise<ProbeClient> =>
+    startProbeClient(probe, (close) => closing.push(close), servers, more);
+
+  const folder = mkdtempSync(join(tmpdir(), 'warder-test-tls-'));
+  const file = (name: string): string => join(folder, name);
+  const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
+
+  /** NAME.pem and NAME.key, signed by CA.pem, for these subject alternative names. */
+  function makeCertificate(ca: string, name: string, names: string): void {
+    writeFileSync(file(`${name}.ext`), `subjectAltName = ${names}\n`);
+    openssl(
+      'req',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-keyout',
+      `${name}.key`,
+      '-out',
+      `${name}.csr`,
+      '-subj',
+      `/O=${name}`,
+    );
+    const signing = ['-CA', `${ca}.pem`, '-CAkey', `${ca}.key`, '-CAcreateserial', '-days', '2'];
+    openssl('x509', '-req', '-in', `${name}.csr`, '-out', `${name}.pem`, '-extfile', `${name}.ext`, ...signing);
+  }
+
+  function makeAuthority(name: string): void {
+    const keys = ['-newkey', 'rsa:2048', '-nodes', '-keyout', `${name}.key`, '-out', `${name}.pem`];
+    openssl('req', '-x509', ...keys, '-subj', `/CN=${name}`, '-days', '2');
+  }
+
+  beforeAll(() => {
+    makeAuthority('ca');
+    makeAuthority('other-ca');
+    makeCertificate('ca', 'server', 'DNS:localhost, IP:127.0.0.1');
+    makeCertificate('ca', 'elsewhere', 'DNS:nats.example.org, IP:127.0.0.9');
+    makeCertificate('ca', 'client', 'DNS:prosody.example.org');
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  const serverWith = (certificate: string, more = ''): Promise<NatsServer> =>
+    startServer({
+      extraConfig: `tls { cert_file: "${file(`${certificate}.pem`)}", key_file: "${file(`${certificate}.key`)}" ${more} }`,
+    });
+  const trust = (ca = 'ca'): { ca_file: string } => ({ ca_file: file(`${ca}.pem`) });
+
+  it('verifies an address and a name', async () => {
+    const server = await serverWith('server');
+    for (const host of ['127.0.0.1', 'localhost']) {
+      const client = await startClient(`tls://${host}:${server.port}`, { tls: trust() });
+      await client.connected();
+      expect(await client.statuses()).toEqual([['connected', `${host}:${server.port}`, false]]);
+      expect(await client.run('request', { subject: 'a', payload: 'x'.repeat(300_000), timeout: 600 })).toEqual({
+        error: 'no-responders',
+      });
+    }
+  });
+
+  it('turns TLS on when the server requires it', async () => {
+    const server = await serverWith('server');
+    const client = await startClient(server.url, { tls: trust() });
+    await client.connected();
+    const untrusting = await startClient(server.url);
+    await untrusting.untilError(/certificate verify failed/);
+  });
+
+  it('refuses a certificate of another authority', async () => {
+    const server = await serverWith('server');
+    const client = await startClient(`tls://localhost:${server.port}`, { tls: trust('other-ca') });
+    await client.untilError(/certificate verify failed/);
+    expect(await client.stats()).toMatchObject({ connects: 0 });
+  });
+
+  it('refuses a certificate for another host, unless that host is meant', async () => {
+    const server = await serverWith('elsewhere');
+    for (const host of ['127.0.0.1', 'localhost']) {
+      const client = await startClient(`tls://${host}:${server.port}`, { tls: trust() });
+      await client.untilError(new RegExp(`the server's certificate is not for ${host}`));
+      expect(await client.stats()).toMatchObject({ connects: 0 });
+    }
+    const meant = await startClient(server.url, { tls: { ...trust(), hostname: 'nats.example.org' } });
+    await meant.connected();
+  });
+
+  it('shows its own certificate to a server that wants one', async () => {
+    const server = await serverWith('server', `, ca_file: "${file('ca.pem')}", verify: true`);
+    const own = { cert_file: file('client.pem'), key_file: file('client.key') };
+    await (await startClient(server.url, { tls: { ...trust(), ...own } })).connected();
+    const without = await startClient(server.url, { tls: trust() });
+    await without.untilError(/Cannot connect/);
+    expect(await without.stats()).toMatchObject({ connects: 0 });
+  });
+
+  it('does not speak in clear with a server that offers no TLS', async () => {
+    const server = await startServer({ extraConfig: 'authorization { user: me, password: pw }' });
+    for (const [url, more] of [
+      [`tls://me:pw@127.0.0.1:${server.port}`, {}],
+      [`nats://me:pw@127.0.0.1:${server.port}`, { tls: trust() }],
+    ] as const) {
+      const client = await startClient(url, more);
+      await client.untilError(/TLS is required here and the server offers none/);
+      expect(await client.stats()).toMatchObject({ connects: 0, bytes_out: 0 });
+    }
+  });
+
+  it('comes back with TLS', async () => {
+    const server = await serverWith('server');
+    const client = await startClient(`tls://localhost:${server.port}`, { tls: trust(), reconnect_max: 0.2 });
+    await client.connected();
+    await server.kill();
+    await client.connected(false);
+    await server.restart();
+    await client.connected();
+    expect(await client.stats()).toMatchObject({ connects: 2 });
+  });
+
+  it('says so when a file of its own is missing', async () => {
+    const server = await serverWith('server');
+    const client = await startClient(server.url, { tls: { ca_file: file('none.pem') } });
+    await client.untilError(/TLS: .*none\.pem|TLS: error loading CA/);
+  });
+});
