@@ -11,6 +11,8 @@ export default defineConfig({
           testTimeout: 60_000,
           hookTimeout: 60_000,
           maxWorkers: 2,
+          // After the unit tests, which may use all cores.
+          sequence: { groupOrder: 1 },
         },
       },
     ],
