@@ -48,6 +48,9 @@ export interface Worker {
   stop(): Promise<void>;
 }
 
+/** How long a change that is pushed over HTTP may wait for its acknowledgement. */
+const pushTimeoutMs = 5_000;
+
 /** Starts a worker. What cannot start releases what had been started, and says why. */
 export async function startWorker({ config, log, onAnswered }: WorkerOptions): Promise<Worker> {
   const releasers = new Releasers();
@@ -109,7 +112,16 @@ async function assemble(
     subscribed: () => server !== undefined,
     running: () => running,
   });
-  const http = await startHttp(config.http.listen, metrics.registry, health);
+  const http = await startHttp({
+    ...config.http,
+    registry: metrics.registry,
+    health,
+    push: {
+      token: config.http.push_token,
+      timeoutMs: pushTimeoutMs,
+      publish: (change, reason, signal) => publish(change, reason, signal),
+    },
+  });
   releasers.push(() => http.stop());
 
   const sources = new Map<string, Source>();

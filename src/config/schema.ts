@@ -97,7 +97,13 @@ const nats = z
 
 export const configSchema = z.strictObject({
   nats,
-  http: z.strictObject({ listen: listenAddress.default('127.0.0.1:9464') }).prefault({}),
+  http: z
+    .strictObject({
+      listen: listenAddress.default('127.0.0.1:9464'),
+      push_token: z.string().min(16, 'must have at least 16 characters').optional(),
+      tls: z.strictObject({ cert_file: z.string().min(1), key_file: z.string().min(1) }).optional(),
+    })
+    .prefault({}),
   log: z
     .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info') })
     .prefault({}),
