@@ -100,9 +100,10 @@ export async function runSetup(action) {
     const code = await action();
     if (code !== undefined) process.exitCode = code;
   } catch (error) {
-    if (!(error instanceof SetupError)) throw error;
+    // What the file system refuses (permission, space) is the user's to mend as well, and its message says what it is.
+    if (!(error instanceof SetupError) && !(error instanceof Error && 'syscall' in error)) throw error;
     process.stderr.write(`warder: ${error.message}\n`);
-    process.exitCode = error.exitCode;
+    process.exitCode = error instanceof SetupError ? error.exitCode : unavailable;
   } finally {
     for (const signal of Object.keys(signalCodes)) process.off(signal, onSignal);
   }

@@ -86,7 +86,10 @@ function parseSlowly(text: string, at: number, bareEnd: number): Jid {
   const node = at === -1 ? '' : prepare(text, text.slice(0, at), 'node');
   const domain = prepare(text, text.slice(at + 1, bareEnd), 'domain');
   const resource = bareEnd === text.length ? '' : prepare(text, text.slice(bareEnd + 1), 'resource');
-  if (/[@/\s]/.test(domain)) throw invalid(text, "has '@', '/' or a space in its domain; a host name is wanted");
+  // nameprep lets them pass, or makes them of others (U+FF20, U+FF0F); ejabberd's parser refuses most of them before.
+  if (/[@/\s\p{Cc}]/u.test(domain)) {
+    throw invalid(text, "has '@', '/', a space or a control character in its domain; a host name is wanted");
+  }
   if (/^\.|\.\.|\.$/.test(domain)) throw invalid(text, 'has an empty label in its domain; a host name is wanted');
   const bare = at === -1 ? domain : `${node}@${domain}`;
   return { full: bareEnd === text.length ? bare : `${bare}/${resource}`, bare, node, domain, resource };
@@ -108,5 +111,6 @@ function tooLong(text: string, part: Part): InvalidJid {
 }
 
 function invalid(text: string, problem: string): InvalidJid {
-  return new InvalidJid(`${JSON.stringify(text.slice(0, 80))} ${problem}`);
+  const quoted = JSON.stringify(text.slice(0, 80));
+  return new InvalidJid(`${quoted.length > 90 ? `${quoted.slice(0, 90)}…` : quoted} ${problem}`);
 }
