@@ -12,21 +12,26 @@ import { removeUser } from './checks/user-removed.ts';
 import type { Operation } from './wire/operation.ts';
 import type { Reply } from './wire/replies.ts';
 import * as requests from './wire/requests.ts';
+import type { Envelope, RequestForm } from './wire/requests.ts';
 
-export interface Row<S extends z.ZodType = z.ZodType> {
-  readonly request: S;
-  /** Answers at once or later. May throw or reject with a `Failure`. */
-  readonly check: (request: z.output<S>, ask: Ask, parts: Parts) => Reply | Promise<Reply>;
+export interface Row {
+  readonly form: RequestForm<z.ZodType, Envelope>;
+  /** Answers what `form` has read, at once or later. May throw or reject with a `Failure`. */
+  check(request: Envelope, ask: Ask, parts: Parts): Reply | Promise<Reply>;
 }
 
-function row<S extends z.ZodType>(request: S, check: Row<S>['check']): Row<S> {
-  return { request, check };
+/** Whose types fit each other here may be any row afterwards: nobody but `form` makes what `check` gets. */
+function row<Fields extends z.ZodType, Request extends Envelope>(
+  form: RequestForm<Fields, Request>,
+  check: (request: Request, ask: Ask, parts: Parts) => Reply | Promise<Reply>,
+): Row {
+  return { form, check };
 }
 
-export const operations = {
+export const operations: { readonly [O in Operation]: Row } = {
   'stanza-check': row(requests.stanzaCheckRequest, checkStanza),
   'join-check': row(requests.joinCheckRequest, checkJoin),
   'session-check': row(requests.sessionCheckRequest, checkSession),
   'roster-refresh': row(requests.rosterRefreshRequest, refreshRosters),
   'user-removed': row(requests.userRemovedRequest, removeUser),
-} satisfies { [O in Operation]: unknown };
+};

@@ -1,11 +1,12 @@
 /** Questions as the wire hands them on, for tests that begin behind it. */
 import type { Question } from '../src/sources/source.ts';
+import { decodeRequest } from '../src/wire/codec.ts';
 import { joinCheckRequest, sessionCheckRequest, stanzaCheckRequest } from '../src/wire/requests.ts';
 
 const envelope = { v: 1, id: '0123456789abcdef01234567', server: 'node@test', budget_ms: 250 };
 
 export function stanzaQuestion(fields: Record<string, unknown> = {}): Question & { operation: 'stanza-check' } {
-  const request = stanzaCheckRequest.parse({
+  const request = decodeRequest(stanzaCheckRequest, {
     ...envelope,
     hook: 'send',
     from: 'alice@localhost/phone',
@@ -19,7 +20,7 @@ export function stanzaQuestion(fields: Record<string, unknown> = {}): Question &
 }
 
 export function joinQuestion(fields: Record<string, unknown> = {}): Question & { operation: 'join-check' } {
-  const request = joinCheckRequest.parse({
+  const request = decodeRequest(joinCheckRequest, {
     ...envelope,
     user: 'alice@localhost/phone',
     room: 'lobby@rooms.localhost',
@@ -30,6 +31,6 @@ export function joinQuestion(fields: Record<string, unknown> = {}): Question & {
 }
 
 export function sessionQuestion(fields: Record<string, unknown> = {}): Question & { operation: 'session-check' } {
-  const request = sessionCheckRequest.parse({ ...envelope, user: 'alice@localhost/phone', ...fields });
+  const request = decodeRequest(sessionCheckRequest, { ...envelope, user: 'alice@localhost/phone', ...fields });
   return { operation: 'session-check', request };
 }

@@ -8,7 +8,7 @@ const second = 1_000;
 const minute = 60 * second;
 
 /** NATS refuses white space, wildcards and empty tokens in a subject that is published to. */
-const subjectPrefix = z
+export const subjectPrefix = z
   .string()
   .regex(/^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/, 'must be tokens of letters, digits, _ and -, separated by dots');
 

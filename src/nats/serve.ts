@@ -9,13 +9,11 @@
 import { headers } from 'nats';
 import type { Msg, NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
-import type { z } from 'zod';
 import type { Parts } from '../checks/ask.ts';
 import type { Clock } from '../clock.ts';
 import { asFailure, Failure, failures } from '../failures.ts';
 import type { FailureKind } from '../failures.ts';
 import { operations } from '../operations.ts';
-import type { Row } from '../operations.ts';
 import { decodePayload, decodeRequest, encodePayload, failureReplyOf } from '../wire/codec.ts';
 import { encodingOf } from '../wire/encoding.ts';
 import type { Encoding } from '../wire/encoding.ts';
@@ -34,6 +32,8 @@ export interface Answered {
   readonly request: unknown;
   readonly reply: Reply | FailureKind;
   readonly tookMs: number;
+  /** Nothing had to be waited for: a decision that was remembered, or that nobody has to make. */
+  readonly isAtOnce: boolean;
 }
 
 export interface ServeOptions {
@@ -56,6 +56,7 @@ interface Exchange {
   readonly startedMs: number;
   id: string;
   request: unknown;
+  isAtOnce: boolean;
 }
 
 export class RequestServer {
@@ -123,10 +124,12 @@ export class RequestServer {
       startedMs: clock.now(),
       id: '',
       request: undefined,
+      isAtOnce: false,
     };
     try {
       const reply = this.#answer(exchange);
       if (!(reply instanceof Promise)) {
+        exchange.isAtOnce = true;
         this.#respond(exchange, reply);
         return;
       }
@@ -144,8 +147,8 @@ export class RequestServer {
     const { parts, liveness, maxInFlight } = this.#options;
     const payload = decodePayload(exchange.message.data, exchange.encoding);
     if (typeof payload['id'] === 'string') exchange.id = payload['id'].slice(0, 64);
-    const row: Row = operations[exchange.operation];
-    const request = decodeRequest(row.request, payload) as z.output<typeof row.request> & { budget_ms: number };
+    const row = operations[exchange.operation];
+    const request = decodeRequest(row.form, payload);
     exchange.request = request;
     const deadlineMs = liveness.aliveAtMs + request.budget_ms;
     if (exchange.startedMs >= deadlineMs)
@@ -185,6 +188,7 @@ export class RequestServer {
     const { clock, onAnswered } = this.#options;
     const tookMs = clock.now() - exchange.startedMs;
     this.stats[exchange.operation].latency.observe(tookMs / 1_000);
-    onAnswered?.({ operation: exchange.operation, request: exchange.request, reply, tookMs });
+    const { operation, request, isAtOnce } = exchange;
+    onAnswered?.({ operation, request, reply, tookMs, isAtOnce });
   }
 }

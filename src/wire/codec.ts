@@ -4,19 +4,30 @@ import { Failure, failures } from '../failures.ts';
 import type { FailureKind } from '../failures.ts';
 import type { Encoding } from './encoding.ts';
 import { decodeJson, encodeJson } from './json.ts';
-import { MalformedPayload } from './malformed.ts';
+import { InvalidJid, MalformedPayload } from './malformed.ts';
 import { decodeMessagePack, encodeMessagePack } from './messagepack.ts';
 import type { FailureReply, Reply } from './replies.ts';
+import type { Envelope, RequestForm } from './requests.ts';
 
 /**
- * Decodes and validates a request.
+ * Validates a decoded request and puts it into its normal form.
  * @throws Failure `bad-request`, with what was wrong as detail for the log.
  */
-export function decodeRequest<S extends z.ZodType>(schema: S, payload: Record<string, unknown>): z.output<S> {
-  const parsed = schema.safeParse(payload);
-  if (parsed.success) return parsed.data;
-  const detail = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
-  throw new Failure('bad-request', detail.slice(0, 1_000));
+export function decodeRequest<Request extends Envelope>(
+  form: RequestForm<z.ZodType, Request>,
+  payload: Record<string, unknown>,
+): Request {
+  const parsed = form.fields.safeParse(payload);
+  if (!parsed.success) {
+    const detail = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
+    throw new Failure('bad-request', detail.slice(0, 1_000));
+  }
+  try {
+    return form.read(parsed.data);
+  } catch (error) {
+    if (error instanceof InvalidJid) throw new Failure('bad-request', error.message);
+    throw error;
+  }
 }
 
 /**

@@ -1,62 +1,143 @@
-/** The requests of protocol v1: one schema an operation. What leaves here is valid, with JIDs in their normal form. */
+/** The requests of protocol v1: one form an operation. What leaves here is valid, with JIDs in their normal form. */
 import { z } from 'zod';
-import { anyJid, bareJid, fullJid, optional, wholeNumber, withDefault } from './fields.ts';
+import { jidText, wholeNumber } from './fields.ts';
+import { InvalidJid, parseBareJid, parseJid } from './jid.ts';
+import type { Jid } from './jid.ts';
 
-/** What every request carries beside its question. */
+/**
+ * A request on the wire and what it becomes. The two are apart because each transformation inside a schema costs zod
+ * 0.3 to 0.6 µs (for `stanza-check` 5 µs in all), and a schema that only looks costs 0.3 µs as a whole.
+ */
+export interface RequestForm<Fields extends z.ZodType, Request extends Envelope> {
+  /** What stands on the wire. Absent and nil mean the same: encoders without a word for "absent" write nil. */
+  readonly fields: Fields;
+  /**
+   * Fills in what is absent, and normalises.
+   * @throws InvalidJid
+   */
+  read(fields: z.output<Fields>): Request;
+}
+
+function form<Fields extends z.ZodType, Request extends Envelope>(
+  fields: Fields,
+  read: (fields: z.output<Fields>) => Request,
+): RequestForm<Fields, Request> {
+  return { fields, read };
+}
+
+/** What every request carries, whatever it asks. */
+export interface Envelope {
+  readonly id: string;
+  readonly server: string;
+  readonly budget_ms: number;
+  readonly min_seq: number;
+  readonly traceparent: string | undefined;
+}
+
 const envelope = {
   v: z.literal(1),
   id: z.string().min(1).max(64).meta({ description: 'random, 96 bits or more; the reply repeats it' }),
   server: z.string().max(256).meta({ description: 'the name of the asking XMPP node' }),
   budget_ms: z.number().positive().max(600_000).meta({ description: 'how long the asker waits' }),
-  min_seq: withDefault(wholeNumber, 0).meta({ description: 'the sequence that the answer must know; 0 if none' }),
-  traceparent: optional(z.string().max(256)).meta({ description: 'W3C trace context' }),
+  min_seq: wholeNumber.nullish().meta({ description: 'the sequence that the answer must know; 0 if none' }),
+  traceparent: z.string().max(256).nullish().meta({ description: 'W3C trace context' }),
 };
+
+function readEnvelope(fields: z.output<z.ZodObject<typeof envelope>>): Envelope {
+  const { id, server, budget_ms } = fields;
+  return { id, server, budget_ms, min_seq: fields.min_seq ?? 0, traceparent: fields.traceparent ?? undefined };
+}
+
+function parseFullJid(text: string): Jid {
+  const jid = parseJid(text);
+  if (jid.resource === '') throw new InvalidJid('a full JID is needed, with a resource: user@domain/resource');
+  return jid;
+}
 
 /** The XML of a stanza. Its size is bounded by the whole payload's. */
 const xml = z.string();
 
-export const stanzaCheckRequest = z.object({
-  ...envelope,
-  hook: z.enum(['send', 'route', 'local', 'receive', 'offline']),
-  from: anyJid,
-  to: anyJid,
-  kind: z.enum(['message', 'presence', 'iq']),
-  type: withDefault(z.string().max(64), ''),
-  stanza: optional(xml),
-  stanza_omitted: withDefault(z.boolean(), false).meta({ description: 'the stanza exists but is too large to send' }),
-});
+export const stanzaCheckRequest = form(
+  z.object({
+    ...envelope,
+    hook: z.enum(['send', 'route', 'local', 'receive', 'offline']),
+    from: jidText('a JID, bare or full'),
+    to: jidText('a JID, bare or full'),
+    kind: z.enum(['message', 'presence', 'iq']),
+    type: z.string().max(64).nullish(),
+    stanza: xml.nullish(),
+    stanza_omitted: z.boolean().nullish().meta({ description: 'the stanza exists but is too large to send' }),
+  }),
+  (fields) => ({
+    // Spelled out, unlike below: with a spread of this size V8 makes the object in 7 µs instead of 0.3.
+    id: fields.id,
+    server: fields.server,
+    budget_ms: fields.budget_ms,
+    min_seq: fields.min_seq ?? 0,
+    traceparent: fields.traceparent ?? undefined,
+    hook: fields.hook,
+    from: parseJid(fields.from),
+    to: parseJid(fields.to),
+    kind: fields.kind,
+    type: fields.type ?? '',
+    stanza: fields.stanza ?? undefined,
+    stanza_omitted: fields.stanza_omitted ?? false,
+  }),
+);
 
-export const joinCheckRequest = z.object({
-  ...envelope,
-  user: fullJid,
-  room: bareJid,
-  nick: z.string().max(1023),
-  event: withDefault(z.enum(['join', 'nick-change', 'subscribe']), 'join'),
-  creating: withDefault(z.boolean(), false).meta({ description: 'the room would be made by this join' }),
-});
+export const joinCheckRequest = form(
+  z.object({
+    ...envelope,
+    user: jidText('a full JID'),
+    room: jidText('a bare JID'),
+    nick: z.string().max(1023),
+    event: z.enum(['join', 'nick-change', 'subscribe']).nullish(),
+    creating: z.boolean().nullish().meta({ description: 'the room would be made by this join' }),
+  }),
+  (fields) => ({
+    ...readEnvelope(fields),
+    user: parseFullJid(fields.user),
+    room: parseBareJid(fields.room),
+    nick: fields.nick,
+    event: fields.event ?? 'join',
+    creating: fields.creating ?? false,
+  }),
+);
 
-export const sessionCheckRequest = z.object({
-  ...envelope,
-  user: fullJid,
-  ip: optional(z.string().max(64)),
-  tls: optional(z.boolean()),
-  mechanism: optional(z.string().max(64)),
-});
+export const sessionCheckRequest = form(
+  z.object({
+    ...envelope,
+    user: jidText('a full JID'),
+    ip: z.string().max(64).nullish(),
+    tls: z.boolean().nullish(),
+    mechanism: z.string().max(64).nullish(),
+  }),
+  (fields) => ({
+    ...readEnvelope(fields),
+    user: parseFullJid(fields.user),
+    ip: fields.ip ?? undefined,
+    tls: fields.tls ?? undefined,
+    mechanism: fields.mechanism ?? undefined,
+  }),
+);
 
 /** JIDs are parsed one by one by the operation: one that is none must not cost the others their answer. */
-export const rosterRefreshRequest = z.object({
-  ...envelope,
-  users: z.array(z.string().max(3072)).max(10_000),
-  reason: withDefault(z.enum(['login', 'changed', 'admin']), 'login'),
-});
+export const rosterRefreshRequest = form(
+  z.object({
+    ...envelope,
+    users: z.array(z.string().max(3072)).max(10_000),
+    reason: z.enum(['login', 'changed', 'admin']).nullish(),
+  }),
+  (fields) => ({ ...readEnvelope(fields), users: fields.users, reason: fields.reason ?? 'login' }),
+);
 
-export const userRemovedRequest = z.object({ ...envelope, user: bareJid });
+export const userRemovedRequest = form(z.object({ ...envelope, user: jidText('a bare JID') }), (fields) => ({
+  ...readEnvelope(fields),
+  user: parseBareJid(fields.user),
+}));
 
-export type StanzaCheck = z.output<typeof stanzaCheckRequest>;
-export type JoinCheck = z.output<typeof joinCheckRequest>;
-export type SessionCheck = z.output<typeof sessionCheckRequest>;
-export type RosterRefresh = z.output<typeof rosterRefreshRequest>;
-export type UserRemoved = z.output<typeof userRemovedRequest>;
-
-/** What every request carries, whatever it asks. */
-export type Envelope = Pick<UserRemoved, 'id' | 'server' | 'budget_ms' | 'min_seq' | 'traceparent'>;
+export type StanzaCheck = ReturnType<typeof stanzaCheckRequest.read>;
+export type JoinCheck = ReturnType<typeof joinCheckRequest.read>;
+export type SessionCheck = ReturnType<typeof sessionCheckRequest.read>;
+export type RosterRefresh = ReturnType<typeof rosterRefreshRequest.read>;
+export type UserRemoved = ReturnType<typeof userRemovedRequest.read>;

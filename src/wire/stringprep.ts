@@ -5,6 +5,9 @@ import { classes, combiningRuns, corrections, folds, runs } from './stringprep-t
 /** nodeprep, nameprep and resourceprep, by the part of the JID that they prepare. */
 export type Part = 'node' | 'domain' | 'resource';
 
+/** Called with what is wrong, in a few words; it must throw. */
+export type Refuse = (problem: string) => never;
+
 /** One set of tables for all profiles: 1.2 MB, built when the first part comes that is not plain ASCII. */
 interface Tables {
   readonly classOf: Uint8Array;
@@ -57,20 +60,15 @@ function parseMapping(text: string): Map<number, string> {
 /**
  * Maps, normalises (NFKC of Unicode 3.2) and checks one part as the profile says. Code points that Unicode 3.2 does not
  * assign pass unchanged, as in a stringprep "query" and as on the servers: nicknames are full of them.
- * @param refuse called with what is wrong, in a few words; it must throw.
  */
-export function stringprep(text: string, part: Part, refuse: (problem: string) => never): string {
+export function stringprep(text: string, part: Part, refuse: Refuse): string {
+  // Most parts are ASCII, and in ASCII `toLowerCase` does what table B.2 does.
+  if (/^[ -~]*$/.test(text) && !(part === 'node' && /[ "&'/:<>@]/.test(text))) {
+    return part === 'resource' ? text : text.toLowerCase();
+  }
   tables ??= loadTables();
   const { classOf } = tables;
-  const mapping = part === 'resource' ? tables.corrected : tables.folded;
-  let mapped = '';
-  for (const char of text) {
-    const code = char.codePointAt(0) ?? 0;
-    if (dropped[classOf[code] ?? 0]) continue;
-    if (code === 0x33c6 && part !== 'resource') refuse('has the character U+33C6, which servers do not fold alike');
-    mapped += mapping.get(code) ?? char;
-  }
-  const prepared = normalize(mapped, tables, refuse);
+  const prepared = normalize(map(text, part, tables, refuse), tables, refuse);
   let left = false;
   let right = false;
   let first: number | undefined;
@@ -91,8 +89,20 @@ export function stringprep(text: string, part: Part, refuse: (problem: string) =
   return prepared;
 }
 
+function map(text: string, part: Part, { classOf, corrected, folded }: Tables, refuse: Refuse): string {
+  const mapping = part === 'resource' ? corrected : folded;
+  let mapped = '';
+  for (const char of text) {
+    const code = char.codePointAt(0) ?? 0;
+    if (dropped[classOf[code] ?? 0]) continue;
+    if (code === 0x33c6 && part !== 'resource') refuse('has the character U+33C6, which servers do not fold alike');
+    mapped += mapping.get(code) ?? char;
+  }
+  return mapped;
+}
+
 /** NFKC of the runs that Unicode 3.2 assigns. What came later is left alone, also as a barrier to composition. */
-function normalize(text: string, { classOf, combiningClassOf }: Tables, refuse: (problem: string) => never): string {
+function normalize(text: string, { classOf, combiningClassOf }: Tables, refuse: Refuse): string {
   let result = '';
   let run = '';
   for (const char of text) {
@@ -105,8 +115,10 @@ function normalize(text: string, { classOf, combiningClassOf }: Tables, refuse: 
 }
 
 /** NFKC of a run without unassigned code points, if Prosody and ejabberd make the same of it. */
-function normalizeRun(run: string, combiningClassOf: Uint8Array, refuse: (problem: string) => never): string {
+function normalizeRun(run: string, combiningClassOf: Uint8Array, refuse: Refuse): string {
   const normal = run.normalize('NFKC');
+  // It takes three marks to leave one of them behind.
+  if (!/\p{M}{3}/u.test(run.normalize('NFKD'))) return normal;
   const unsorted = sortAsEjabberd(run, combiningClassOf);
   if (unsorted && compose(unsorted, combiningClassOf) !== normal) {
     refuse('has combining marks in an order that servers do not agree on');

@@ -63,7 +63,7 @@ function randomFrom(seed: number): (below: number) => number {
   };
 }
 
-function texts(): PartText[] {
+function allTexts(): PartText[] {
   const all: PartText[] = [];
   const add = (text: string) => parts.forEach((_, part) => all.push([part, text]));
   const marks: string[] = [];
@@ -95,7 +95,7 @@ function texts(): PartText[] {
   return all;
 }
 
-const all = texts();
+const all = allTexts();
 const input = join(folder, 'in');
 let mine: (string | undefined)[] = [];
 let prosody: (string | undefined)[] = [];

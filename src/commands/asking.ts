@@ -1,0 +1,103 @@
+/** One request to the running workers, as a hook would send it, and everything that can become of it. */
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import { connect, ErrorCode, NatsError } from 'nats';
+import type { NatsConnection } from 'nats';
+import type { Config } from '../config/schema.ts';
+import type { FailureKind } from '../failures.ts';
+import { Failure } from '../failures.ts';
+import { connectionOptions } from '../nats/connection.ts';
+import { requestSubject } from '../nats/subjects.ts';
+import { decodePayload, encodePayload } from '../wire/codec.ts';
+import { encodingOf } from '../wire/encoding.ts';
+import type { Operation } from '../wire/operation.ts';
+import { failureReply } from '../wire/replies.ts';
+
+/** Why there is no answer. `detail` is for people. */
+export type Trouble =
+  | { trouble: 'unreachable' | 'refused' | 'no-workers' | 'timeout' | 'bad-reply'; detail: string }
+  | { trouble: 'failure'; failure: FailureKind; detail: string };
+
+export type Outcome = ({ reply: Record<string, unknown> } | Trouble) & { readonly tookMs: number };
+
+export interface Asker {
+  ask(operation: Operation, question: object, budgetMs: number): Promise<Outcome>;
+  close(): Promise<void>;
+}
+
+const connectTimeoutMs = 3_000;
+
+/** Connects once: a person waits, and hears at once why not. */
+export async function openAsker(nats: Config['nats']): Promise<Asker | Trouble> {
+  let connection: NatsConnection;
+  try {
+    const options = await connectionOptions(nats, 'warder-cli', false);
+    connection = await connect({ ...options, reconnect: false, timeout: connectTimeoutMs });
+  } catch (error) {
+    return troubleOfConnecting(error);
+  }
+  // A denied subject is told here and not to the request, which would only seem to be unanswered.
+  let refusal: string | undefined;
+  void (async () => {
+    for await (const { type, data } of connection.status()) {
+      if (type === 'error') refusal = typeof data === 'string' ? data : JSON.stringify(data);
+    }
+  })();
+  const ask = async (operation: Operation, question: object, budgetMs: number): Promise<Outcome> => {
+    const id = randomBytes(12).toString('base64url');
+    const request = { v: 1, id, server: `warder-cli@${hostname()}`, budget_ms: budgetMs, ...question };
+    const began = performance.now();
+    const tookMs = () => performance.now() - began;
+    try {
+      const subject = requestSubject(nats.subject_prefix, operation);
+      const { data } = await connection.request(subject, encodePayload(request, 'messagepack'), { timeout: budgetMs });
+      return { ...read(data, id), tookMs: tookMs() };
+    } catch (error) {
+      const trouble = refusal === undefined ? troubleOfAsking(error) : { trouble: 'refused' as const, detail: refusal };
+      return { ...trouble, tookMs: tookMs() };
+    }
+  };
+  return { ask, close: () => connection.close() };
+}
+
+function read(bytes: Uint8Array, id: string): { reply: Record<string, unknown> } | Trouble {
+  let reply: Record<string, unknown>;
+  try {
+    reply = decodePayload(bytes, encodingOf(bytes));
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return { trouble: 'bad-reply', detail: error.message };
+  }
+  if (reply['v'] !== 1) return { trouble: 'bad-reply', detail: `its v is ${JSON.stringify(reply['v'])} instead of 1` };
+  if (reply['id'] !== id) return { trouble: 'bad-reply', detail: 'it repeats another id than that of the request' };
+  if (!('failure' in reply)) return { reply };
+  const failed = failureReply.safeParse(reply);
+  return failed.success
+    ? { trouble: 'failure', failure: failed.data.failure, detail: failed.data.text }
+    : { trouble: 'bad-reply', detail: `it names a failure that is unknown here: ${JSON.stringify(reply['failure'])}` };
+}
+
+function troubleOfConnecting(error: unknown): Trouble {
+  const detail = error instanceof Error ? error.message : String(error);
+  if (!(error instanceof NatsError)) return { trouble: 'unreachable', detail };
+  switch (error.code) {
+    case ErrorCode.AuthorizationViolation:
+    case ErrorCode.AuthenticationExpired:
+      return { trouble: 'refused', detail };
+    case ErrorCode.Timeout:
+      return { trouble: 'unreachable', detail: `no answer within ${connectTimeoutMs / 1_000} s` };
+    case ErrorCode.ConnectionRefused:
+      return { trouble: 'unreachable', detail: 'connection refused' };
+    default:
+      return { trouble: 'unreachable', detail: error.chainedError?.message ?? detail };
+  }
+}
+
+function troubleOfAsking(error: unknown): Trouble {
+  const detail = error instanceof Error ? error.message : String(error);
+  if (!(error instanceof NatsError)) throw error;
+  if (error.code === ErrorCode.NoResponders) return { trouble: 'no-workers', detail };
+  if (error.code === ErrorCode.Timeout) return { trouble: 'timeout', detail };
+  if (error.code === ErrorCode.PermissionsViolation) return { trouble: 'refused', detail };
+  return { trouble: 'unreachable', detail };
+}
