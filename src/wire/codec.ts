@@ -51,3 +51,4 @@ export function encodePayload(payload: Reply | FailureReply | object, encoding: 
 export function failureReplyOf(kind: FailureKind, id: string): FailureReply {
   return { v: 1, id, failure: kind, text: failures[kind].text };
 }
+
