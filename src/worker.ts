@@ -164,6 +164,7 @@ async function assemble(
     clock,
     self: { bootId: id, name: `${hostname()}/${process.pid}` },
     seen: () => (order.ordering === 'counted' ? 0 : order.seen),
+    boundMs: proof.boundMs,
   });
   order.onApplied((change) => (change === undefined ? undefined : members.changeApplied()));
   members.start();

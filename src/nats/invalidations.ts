@@ -9,7 +9,8 @@ import type { ChangeOrder } from '../cache/order.ts';
 import type { Proof } from '../cache/proof.ts';
 import type { Change } from '../changes.ts';
 import type { Clock } from '../clock.ts';
-import { decodeInvalidation, encodeChange, encodeTick } from '../wire/invalidation.ts';
+import { decodeInvalidation, encodeTick } from '../wire/invalidation.ts';
+import { publishNumbered, publishUnnumbered, publishUntilAcknowledged } from './publish.ts';
 import { ensureStream, hasJetStream, invalidatedSubject, invalidateSubject, streamName } from './stream.ts';
 
 export interface InvalidationsOptions {
@@ -23,9 +24,6 @@ export interface InvalidationsOptions {
   readonly clock: Clock;
   readonly log: Logger;
 }
-
-/** How long one publication waits for its acknowledgement before it is repeated. */
-const acknowledgeMs = 1_000;
 
 export class Invalidations {
   readonly #options: InvalidationsOptions;
@@ -73,32 +71,15 @@ export class Invalidations {
   async publish(change: Change, reason: string, signal?: AbortSignal): Promise<number> {
     const { nats, prefix, order, log } = this.#options;
     if (order.ordering === 'counted') {
-      nats.publish(invalidateSubject(prefix), encodeChange(change, reason));
-      // The broker hands it to our own subscription before it answers the ping.
-      await nats.flush();
+      await publishUnnumbered(nats, prefix, change, reason);
       return 0;
     }
-    for (;;) {
-      signal?.throwIfAborted();
-      try {
-        const { seq, duplicate } = await this.#jetstream.publish(
-          invalidateSubject(prefix),
-          encodeChange(change, reason),
-          {
-            timeout: acknowledgeMs,
-            expect: { streamName: streamName(prefix) },
-          },
-        );
-        if (duplicate) throw new Error('acknowledged as a duplicate');
-        order.acknowledge(seq);
-        return seq;
-      } catch (error) {
-        if (this.#stopped || nats.isClosed()) throw error;
-        log.warn({ change, detail: String(error) }, 'change not acknowledged, publishing again');
-        this.#mend();
-        await new Promise((resolve) => setTimeout(resolve, 100));
-      }
-    }
+    const sequence = await publishUntilAcknowledged(nats, prefix, change, reason, signal, (error) => {
+      log.warn({ change, detail: String(error) }, 'change not acknowledged, publishing again');
+      this.#mend();
+    });
+    order.acknowledge(sequence);
+    return sequence;
   }
 
   /** A number from the stream. A publisher can forge headers; the broker's own stand last. */
@@ -151,11 +132,8 @@ export class Invalidations {
     const sentAtMs = clock.now();
     this.counts.ticks += 1;
     try {
-      const { seq, duplicate } = await this.#jetstream.publish(invalidateSubject(prefix), encodeTick(id), {
-        timeout: proof.boundMs,
-        expect: { streamName: streamName(prefix) },
-      });
-      if (!duplicate) proof.acknowledge(seq, sentAtMs);
+      const sequence = await publishNumbered(this.#jetstream, prefix, encodeTick(id), proof.boundMs);
+      proof.acknowledge(sequence, sentAtMs);
     } catch (error) {
       this.counts.ticksFailed += 1;
       log.debug({ detail: String(error) }, 'tick not acknowledged');

@@ -30,6 +30,25 @@ export const announcement = z.object({
 
 export type Announcement = z.output<typeof announcement>;
 
+/** What is answered on `<prefix>.ctl.members`. */
+export const membersReport = z.object({
+  v: z.literal(1),
+  bound_ms: z.number(),
+  members: z.array(announcement.extend({ heard_ms: z.number() })),
+});
+
+export type MembersReport = z.output<typeof membersReport>;
+
+/** Undefined for what is no announcement. */
+export function readAnnouncement(bytes: Uint8Array): Announcement | undefined {
+  try {
+    return announcement.safeParse(decodePayload(bytes, encodingOf(bytes))).data;
+  } catch {
+    // Nobody waits for an answer to it.
+    return undefined;
+  }
+}
+
 export function seenSubject(prefix: string): string {
   return `${prefix}.ctl.seen`;
 }
@@ -45,6 +64,8 @@ export interface MembersOptions {
   /** Who this worker is, without what changes. */
   readonly self: { readonly bootId: string; readonly name: string };
   readonly seen: () => number;
+  /** The staleness bound, for who waits for everyone. */
+  readonly boundMs: number;
 }
 
 export class Members {
@@ -86,7 +107,7 @@ export class Members {
   }
 
   /** Everyone heard within the last 30 seconds. */
-  report(): { v: 1; members: (Announcement & { heard_ms: number })[] } {
+  report(): MembersReport {
     const nowMs = this.#options.clock.now();
     for (const [bootId, { heardAtMs }] of this.#members) {
       if (nowMs - heardAtMs > goneMs) this.#members.delete(bootId);
@@ -95,7 +116,7 @@ export class Members {
       ...said,
       heard_ms: Math.round(nowMs - heardAtMs),
     }));
-    return { v: 1, members };
+    return { v: 1, bound_ms: this.#options.boundMs, members };
   }
 
   #announce(): void {
@@ -107,13 +128,8 @@ export class Members {
   }
 
   #hear(message: Msg): void {
-    let said: Announcement;
-    try {
-      said = announcement.parse(decodePayload(message.data, encodingOf(message.data)));
-    } catch {
-      // Not an announcement; nobody waits for an answer to it.
-      return;
-    }
+    const said = readAnnouncement(message.data);
+    if (said === undefined) return;
     if (this.#members.size >= maxMembers && !this.#members.has(said.boot_id)) return;
     this.#members.set(said.boot_id, { said, heardAtMs: this.#options.clock.now() });
   }
