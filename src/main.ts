@@ -1,13 +1,12 @@
 #!/usr/bin/env node
 /** The `warder` command: its subcommands, and what becomes of an error that none of them has dealt with. */
 import { Command, CommanderError } from 'commander';
-import { UsageProblem } from './commands/check-requests.ts';
 import { checkCommand } from './commands/check.ts';
 import { configCommand } from './commands/config-check.ts';
 import { devCommand } from './commands/dev.ts';
 import { exitCodes } from './commands/exit-codes.ts';
-import { flushCommand } from './commands/flush.ts';
 import { rosterCommand } from './commands/roster.ts';
+import { UsageProblem } from './commands/usage-problem.ts';
 import { workerCommand } from './commands/worker.ts';
 import { ConfigInvalid } from './config/problems.ts';
 import { version } from './version.ts';
@@ -31,7 +30,6 @@ program.addCommand(devCommand());
 program.addCommand(workerCommand());
 program.addCommand(checkCommand());
 program.addCommand(rosterCommand());
-program.addCommand(flushCommand());
 program.addCommand(configCommand());
 for (const command of everyCommand(program)) {
   command

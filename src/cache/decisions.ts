@@ -64,7 +64,8 @@ export class Decisions {
         break;
       }
       this.memory.counts.hits += 1;
-      return { ...entry.value, floor, expiresAtMs: entry.expiresAtMs, provedAtMs: this.#proof.provedAtMs };
+      const { decision, scope: known } = entry.value;
+      return { decision, scope: known, floor, expiresAtMs: entry.expiresAtMs, provedAtMs: this.#proof.provedAtMs };
     }
     this.memory.counts.misses += 1;
     return undefined;

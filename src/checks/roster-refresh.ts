@@ -10,7 +10,7 @@ import type { Roster, RosterReply } from '../wire/replies.ts';
 import type { RosterRefresh } from '../wire/requests.ts';
 import type { Ask, Parts } from './ask.ts';
 import { beforeDeadline } from './deadline.ts';
-import { envelope } from './reply.ts';
+import { freshnessOf } from './freshness.ts';
 
 /** How many users of one request are looked up at once; the source's own bulkhead bounds what all requests do. */
 const concurrency = 16;
@@ -46,7 +46,9 @@ export async function refreshRosters(request: RosterRefresh, ask: Ask, parts: Pa
   const errors = Object.keys(failed).length;
   const allFailed = errors > 0 && Object.keys(rosters).length === 0;
   return {
-    ...envelope(request.id, { floor, provedAtMs }, parts.order, parts.clock),
+    v: 1,
+    id: request.id,
+    ...freshnessOf({ floor, provedAtMs }, parts.order, parts.clock),
     status: allFailed ? 'error' : 'ok',
     message: allFailed ? 'no roster could be had' : 'roster update complete',
     updated,

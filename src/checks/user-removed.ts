@@ -5,7 +5,7 @@ import type { UserRemovedReply } from '../wire/replies.ts';
 import type { UserRemoved } from '../wire/requests.ts';
 import type { Ask, Parts } from './ask.ts';
 import { beforeDeadline } from './deadline.ts';
-import { envelope } from './reply.ts';
+import { freshnessOf } from './freshness.ts';
 
 /** Forgets first, so that a source that is down delays no freshness. @throws Failure `source-unavailable` */
 export async function removeUser(request: UserRemoved, ask: Ask, parts: Parts): Promise<UserRemovedReply> {
@@ -22,5 +22,5 @@ export async function removeUser(request: UserRemoved, ask: Ask, parts: Parts): 
     }
   }
   const known = { floor: sequence, provedAtMs: parts.proof.provedAtMs };
-  return { ...envelope(id, known, parts.order, parts.clock), forgotten: true };
+  return { v: 1, id, ...freshnessOf(known, parts.order, parts.clock), forgotten: true };
 }

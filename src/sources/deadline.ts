@@ -1,4 +1,5 @@
 /** How long one call goes on: until it has taken too long or nobody waits for it. It knows nothing of what is called. */
+import { setMaxListeners } from 'node:events';
 import { SourceUnavailable } from './source.ts';
 
 export class Deadline {
@@ -25,7 +26,11 @@ export class Deadline {
     this.#caller = caller;
     if (caller.aborted) this.#abandon();
     // Taken off again on release: the caller's signal may live as long as the process.
-    else caller.addEventListener('abort', this.#abandon, { once: true });
+    else {
+      // One signal may end any number of calls; Node warns of a leak from the eleventh on.
+      setMaxListeners(0, caller);
+      caller.addEventListener('abort', this.#abandon, { once: true });
+    }
   }
 
   /** Why the deadline has passed; undefined while it has not. */

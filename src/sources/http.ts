@@ -15,9 +15,9 @@ import { readJson } from './json-answer.ts';
 import type { Answer, Question, Source, SourceContext } from './source.ts';
 
 /** An unknown scope is `none`: remembering less is always right. */
-const scope = optional(z.string()).transform((word): Scope => scopes.find((known) => known === word) ?? 'none');
+const scopeField = optional(z.string()).transform((word): Scope => scopes.find((known) => known === word) ?? 'none');
 
-const answer = decision.extend({ ttl_ms: optional(z.number().min(0).max(Number.MAX_SAFE_INTEGER)), scope });
+const answer = decision.extend({ ttl_ms: optional(z.number().min(0).max(Number.MAX_SAFE_INTEGER)), scope: scopeField });
 
 const roster = z.object({
   items: z.array(z.object({ jid: z.string(), ...contactFields })),
@@ -37,7 +37,7 @@ export async function createHttpSource(config: HttpConfig, context: SourceContex
     decide(question, call) {
       const { id, server } = question.request;
       const json = { ...fieldsOf(question, config.send_stanza), id, server };
-      const read = (body: Uint8Array) => answerOf(readJson(answer, body), question);
+      const read = (body: Uint8Array) => readDecision(body, question);
       return http.call({ ...post, json, read }, call);
     },
     roster(user, call) {
@@ -75,8 +75,12 @@ function fieldsOf({ operation, request }: Question, sendStanza: boolean): Record
   }
 }
 
-/** A replaced stanza is the answer to that one stanza and to no other, whatever the scope says. */
-function answerOf({ ttl_ms, scope, ...rest }: z.output<typeof answer>, question: Question): Answer {
-  const trusted = trustedDecision(rest, question);
-  return { decision: trusted, ttlMs: ttl_ms, scope: trusted.verdict === 'modify' ? 'none' : scope };
+/**
+ * The decision in a body. A replaced stanza is the answer to that one stanza and to no other, whatever the scope says.
+ * @throws SourceUnavailable with `bad-answer`
+ */
+export function readDecision(body: Uint8Array, question: Question): Answer {
+  const { ttl_ms: ttlMs, scope, ...rest } = readJson(answer, body);
+  const decided = trustedDecision(rest, question);
+  return { decision: decided, ttlMs, scope: decided.verdict === 'modify' ? 'none' : scope };
 }

@@ -58,10 +58,21 @@ describe('the one connection of all hosts', () => {
     await probe.waitForOutput(/error\s.*one\.test and two\.test have different warder_nats_ options/);
   });
 
-  it('is none when the options make no sense, and the log says what does not', async () => {
-    const { probe, on } = await startHosts(() => 'warder_nats_url = "http://localhost"');
+  it.each([
+    ['warder_nats_url = "http://localhost"', /begins with nats:\/\/ or tls:\/\/, not with http:\/\//],
+    ['warder_nats_url = { "nats://a", "nats://b:x" }', /not a NATS URL: nats:\/\/b:x/],
+    ['warder_nats_tls = { cafile = "ca.pem" }', /warder_nats_tls knows no cafile; it takes ca_file/],
+    ['warder_nats_tls = { ca_file = 5 }', /ca_file in warder_nats_tls must be a string/],
+    ['warder_nats_tls = { cert_file = "c.pem" }', /needs cert_file and key_file together/],
+    ['warder_nats_tls = "yes"', /warder_nats_tls must be true or a table/],
+    ['warder_nats_ping_interval = 0', /ping_interval must be a number over 0/],
+    ['warder_nats_inbox = "a.b"', /the inbox name may contain letters, digits, _ and - only/],
+  ])('is none with %s, and the log says why', async (option, reason) => {
+    const { probe, on } = await startHosts(() => option);
     expect(await on('one.test', 'acquire')).toEqual({ acquired: false });
-    await probe.waitForOutput(/error\s.*begins with nats:\/\/ or tls:\/\/, not with http:\/\//);
+    const [line = ''] = probe.output().match(/.*nothing can be asked.*/) ?? [];
+    expect(line).toMatch(/error/);
+    expect(line).toMatch(reason);
   });
 
   it('does not keep Prosody from ending, whether the broker is there or not', async () => {
@@ -71,6 +82,7 @@ describe('the one connection of all hosts', () => {
       await on('one.test', 'until_connected');
       if (kill) await server.kill();
       expect(await probe.stop()).toEqual({ code: 0, signal: null });
+      if (!kill) expect(probe.output()).toContain('Closed the connection to NATS');
     }
   });
 });

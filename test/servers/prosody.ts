@@ -36,8 +36,8 @@ export interface Prosody {
   readonly port: number;
   readonly componentPort: number;
   readonly pid: number;
-  /** Makes an account; its password is its name. */
-  register(username: string): void;
+  /** Makes an account, on the virtual host unless told otherwise; its password is its name. */
+  register(username: string, domain?: string): void;
   /** Connects as an account, made now if it was not. All are disconnected by `stop`. */
   connect(username: string, options?: Partial<ConnectOptions>): Promise<TestClient>;
   /** All that it logged, at info and above. */
@@ -61,6 +61,7 @@ export async function startProsody(options: ProsodyOptions): Promise<Prosody> {
   const { host = 'localhost' } = options;
   const rooms = `rooms.${host}`;
   const folder = mkdtempSync(join(tmpdir(), 'warder-test-prosody-'));
+  mkdirSync(join(folder, 'data')); // where the shell's socket is made, before anything is stored
   const [port, componentPort] = (await freePorts(2)) as [number, number];
   const configFile = join(folder, 'prosody.cfg.lua');
   const write = (global: string): void =>
@@ -76,9 +77,9 @@ export async function startProsody(options: ProsodyOptions): Promise<Prosody> {
   });
 
   const clients: TestClient[] = [];
-  const register = (username: string): void => {
+  const register = (username: string, domain = host): void => {
     // Prosody's file storage writes what is neither letter nor digit of a host as %xx.
-    const hostFolder = host.replaceAll(/[^a-z0-9]/g, (char) => `%${char.charCodeAt(0).toString(16)}`);
+    const hostFolder = domain.replaceAll(/[^a-z0-9]/g, (char) => `%${char.charCodeAt(0).toString(16)}`);
     const accounts = join(folder, 'data', hostFolder, 'accounts');
     mkdirSync(accounts, { recursive: true });
     writeFileSync(join(accounts, `${username}.dat`), `return { password = "${username}" };\n`);
@@ -91,7 +92,7 @@ export async function startProsody(options: ProsodyOptions): Promise<Prosody> {
     pid: child.pid,
     register,
     connect: async (username, connectOptions) => {
-      register(username);
+      register(username, connectOptions?.domain);
       const connected = await connectClient({ port, domain: host, username, password: username, ...connectOptions });
       clients.push(connected);
       return connected;

@@ -7,8 +7,9 @@
 -- A reload keeps the connection: it is closed a second after the last release, unless acquired again meanwhile.
 -- Options, all in the global section (a host that sets others gets the connection that is there, and an error in the log):
 --   warder_nats_url ("nats://127.0.0.1:4222"; string with commas, or list), warder_nats_name, warder_nats_inbox,
---   warder_nats_user, warder_nats_password, warder_nats_token, warder_nats_tls ({ ca_file, cert_file, key_file, hostname }),
---   warder_nats_ping_interval, warder_nats_connect_timeout, warder_nats_reconnect_max
+--   warder_nats_user, warder_nats_password, warder_nats_token,
+--   warder_nats_tls (true, or { ca_file, cert_file, key_file, hostname }; paths from the configuration's folder),
+--   warder_nats_ping_interval, warder_nats_connect_timeout, warder_nats_reconnect_max (seconds)
 
 local nats = module:require "nats";
 local config = require "core.configmanager";
@@ -21,12 +22,37 @@ local shared = module:shared("/*/warder/connection");
 -- A reload unloads the module before it loads it again.
 local linger = 1;
 
+local tls_keys = { ca_file = true, cert_file = true, key_file = true, hostname = true };
+
 local function config_path(path)
 	return path and resolve_path(prosody.paths.config or ".", path);
 end
 
+-- A misspelt ca_file must not come to mean that any authority will do.
+local function read_tls()
+	local given = module:get_option("warder_nats_tls");
+	if given == nil or given == false then return nil; end
+	if given == true then return {}; end
+	if type(given) ~= "table" then return nil, "warder_nats_tls must be true or a table"; end
+	for key, value in pairs(given) do
+		if not tls_keys[key] then
+			return nil, ("warder_nats_tls knows no %s; it takes ca_file, cert_file, key_file and hostname"):format(tostring(key));
+		elseif type(value) ~= "string" then
+			return nil, ("%s in warder_nats_tls must be a string"):format(key);
+		end
+	end
+	if (given.cert_file == nil) ~= (given.key_file == nil) then
+		return nil, "warder_nats_tls needs cert_file and key_file together";
+	end
+	return {
+		ca_file = config_path(given.ca_file); cert_file = config_path(given.cert_file); key_file = config_path(given.key_file);
+		hostname = given.hostname;
+	};
+end
+
 local function read_options()
-	local tls = module:get_option("warder_nats_tls");
+	local tls, err = read_tls();
+	if err then return nil, err; end
 	return {
 		servers = module:get_option("warder_nats_url", "nats://127.0.0.1:4222");
 		name = module:get_option_string("warder_nats_name");
@@ -34,10 +60,7 @@ local function read_options()
 		user = module:get_option_string("warder_nats_user");
 		password = module:get_option_string("warder_nats_password");
 		token = module:get_option_string("warder_nats_token");
-		tls = type(tls) == "table" and {
-			ca_file = config_path(tls.ca_file); cert_file = config_path(tls.cert_file); key_file = config_path(tls.key_file);
-			hostname = tls.hostname;
-		} or tls and {} or nil;
+		tls = tls;
 		ping_interval = module:get_option_number("warder_nats_ping_interval");
 		connect_timeout = module:get_option_number("warder_nats_connect_timeout");
 		reconnect_max = module:get_option_number("warder_nats_reconnect_max");
@@ -87,16 +110,22 @@ local function new_release()
 	end;
 end
 
+local function refuse(err)
+	module:log("error", "The warder_nats_ options make no sense, so nothing can be asked: %s", err);
+	return nil;
+end
+
 local function acquire()
 	shared.holders = shared.holders or {};
-	local options = read_options();
+	local options, err = read_options();
+	if not options then return refuse(err); end
 	local print = fingerprint(options);
 	if shared.client and shared.fingerprint ~= print then
 		if next(shared.holders) == nil then
 			close(); -- the options were changed and the module reloaded
 		else
 			module:log("error", "%s and %s have different warder_nats_ options, but a Prosody has one connection to NATS: "
-				.."%s uses that of %s. Put these options into the global section of the configuration.",
+				.."%s uses that of %s. Put these options into the global section of the configuration, and restart Prosody.",
 				shared.opened_by, module.host, module.host, shared.opened_by);
 		end
 	end
@@ -108,11 +137,9 @@ local function acquire()
 					name, module.host);
 			end
 		end
-		local client, err = open(options, print);
-		if not client then
-			module:log("error", "The warder_nats_ options make no sense: %s", err);
-			return nil;
-		end
+		local client;
+		client, err = open(options, print);
+		if not client then return refuse(err); end
 	end
 	return shared.client, new_release();
 end

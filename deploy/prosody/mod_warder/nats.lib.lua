@@ -291,6 +291,12 @@ local function connect(given)
 	if not tostring(options.inbox):match("^[%w_-]+$") then
 		return nil, "the inbox name may contain letters, digits, _ and - only";
 	end
+	for name, default in pairs(defaults) do
+		local value = options[name];
+		if type(default) == "number" and not (type(value) == "number" and value > 0 and value < 1e9) then
+			return nil, name.." must be a number over 0";
+		end
+	end
 	local pool, err = servers.new_pool(given.servers, random_below);
 	if not pool then return nil, err; end
 	local self = setmetatable({

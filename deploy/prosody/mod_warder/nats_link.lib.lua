@@ -102,8 +102,8 @@ end
 local operations = {};
 
 operations["INFO"] = function (self, operation)
-	local info = json.decode(operation.json);
-	if type(info) ~= "table" then return lose(self, "malformed INFO"); end
+	local ok, info = pcall(json.decode, operation.json);
+	if not ok or type(info) ~= "table" then return lose(self, "malformed INFO"); end
 	self.info = info;
 	self.owner:on_info(self, info);
 	if self.phase ~= "greeting" then return; end

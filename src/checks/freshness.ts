@@ -7,13 +7,12 @@ import type { ReplyEnvelope } from '../wire/replies.ts';
 const unprovedAgeMs = 1e9;
 
 /** Where no stream numbers the changes, `seq` is 0: this process's own count means nothing to anyone else. */
-export function envelope(
-  id: string,
+export function freshnessOf(
   known: { readonly floor: number; readonly provedAtMs: number },
   order: ChangeOrder,
   clock: Clock,
-): ReplyEnvelope {
-  if (order.ordering === 'counted') return { v: 1, id, seq: 0, age_ms: 0 };
+): Pick<ReplyEnvelope, 'seq' | 'age_ms'> {
+  if (order.ordering === 'counted') return { seq: 0, age_ms: 0 };
   const ageMs = Math.ceil(clock.now() - known.provedAtMs);
-  return { v: 1, id, seq: known.floor, age_ms: Math.min(ageMs, unprovedAgeMs) };
+  return { seq: known.floor, age_ms: Math.min(ageMs, unprovedAgeMs) };
 }

@@ -1,0 +1,101 @@
+/** Whether a client that has authenticated with a real Prosody gets a session, and that the workers hear of removed accounts. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { startScene } from './policy-scene.ts';
+import type { Scene } from './policy-scene.ts';
+import type { Responder } from './responder.ts';
+import { hasBody, message } from './xmpp-client.ts';
+
+let scene: Scene;
+let responder: Responder;
+
+beforeAll(async () => {
+  scene = await startScene({ options: 'warder_timeouts = { ["session-check"] = 30 }' });
+  ({ responder } = scene);
+});
+
+afterAll(() => scene?.stop());
+
+beforeEach(() => responder.reset());
+
+describe('session-check', () => {
+  it('opens a session that may be opened, under the full JID that the worker was asked about', async () => {
+    const alice = await scene.prosody.connect('alice', { resource: 'phone' });
+
+    expect(alice.jid).toBe('alice@localhost/phone');
+    expect(responder.of('session-check')).toHaveLength(1);
+    expect(responder.of('session-check')[0]).toMatchObject({
+      user: 'alice@localhost/phone',
+      ip: '127.0.0.1',
+      tls: false,
+      mechanism: 'PLAIN',
+    });
+    await alice.stop();
+  });
+
+  it('asks about the resource that the client is given, when it wishes none', async () => {
+    const alice = await scene.prosody.connect('alice');
+
+    expect(responder.of('session-check')[0]?.['user']).toBe(alice.jid);
+    expect(alice.jid).toMatch(/^alice@localhost\/.+$/);
+    await alice.stop();
+  });
+
+  it('refuses the session with condition and text of the verdict', async () => {
+    const error = { type: 'auth', condition: 'forbidden', text: 'Not before <eight>' };
+    responder.on('session-check', () => ({ verdict: 'deny', error }));
+
+    await expect(scene.prosody.connect('alice')).rejects.toMatchObject({
+      name: 'StanzaError',
+      type: 'auth',
+      condition: 'forbidden',
+      text: 'Not before <eight>',
+    });
+  });
+
+  it.each([
+    ['deny', { type: 'cancel', condition: 'not-allowed', text: 'You may not open a session now' }],
+    ['drop', { type: 'cancel', condition: 'not-allowed', text: 'You may not open a session now' }],
+    ['defer', { type: 'wait', condition: 'resource-constraint', text: 'Try again later' }],
+  ])('refuses the session on %s, and says so when the verdict does not', async (verdict, error) => {
+    responder.on('session-check', () => ({ verdict }));
+
+    await expect(scene.prosody.connect('alice')).rejects.toMatchObject({ name: 'StanzaError', ...error });
+  });
+
+  it('leaves nothing of a refused session behind: no message goes to it', async () => {
+    const alice = await scene.prosody.connect('alice', { resource: 'phone' });
+    const bob = await scene.prosody.connect('bob');
+    responder.on('session-check', () => ({ verdict: 'deny' }));
+    await expect(scene.prosody.connect('alice', { resource: 'tablet' })).rejects.toThrow();
+
+    await bob.send(message('alice@localhost/tablet', 'to the tablet'));
+    await alice.take('what goes to the session that there is', hasBody('to the tablet'));
+    await Promise.all([alice.stop(), bob.stop()]);
+  });
+
+  it('takes the fallback, which allows, when the verdict is to change something', async () => {
+    responder.on('session-check', () => ({ verdict: 'modify', stanza: '<iq/>' }));
+
+    await (await scene.prosody.connect('alice')).stop();
+  });
+});
+
+describe('user-removed', () => {
+  it('tells the workers once that an account is gone', async () => {
+    scene.prosody.register('carol');
+    expect(await scene.prosody.shell("user:delete('carol@localhost')")).toContain('User deleted');
+    await responder.untilAsked('user-removed');
+
+    expect(responder.of('user-removed').map(({ user }) => user)).toEqual(['carol@localhost']);
+    await scene.prosody.waitForOutput(/user-removed: carol@localhost/);
+  });
+
+  it('says in the log when they could not be told', async () => {
+    scene.prosody.register('dora');
+    responder.on('user-removed', () => ({ failure: 'source-unavailable', text: '' }));
+    await scene.prosody.shell("user:delete('dora@localhost')");
+
+    await scene.prosody.waitForOutput(/user-removed of dora@localhost failed: source-unavailable/);
+    expect(responder.of('user-removed')).toHaveLength(1);
+  });
+});
