@@ -3,19 +3,22 @@
  * need each other, and drains and releases them in reverse.
  */
 import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { Decisions } from './cache/decisions.ts';
 import { ChangeOrder } from './cache/order.ts';
+import { Proof } from './cache/proof.ts';
 import { Rosters } from './cache/rosters.ts';
 import { Routes } from './cache/routes.ts';
-import type { Change } from './changes.ts';
 import type { Parts } from './checks/ask.ts';
 import { monotonicClock } from './clock.ts';
 import type { Config } from './config/schema.ts';
 import { startHttp } from './http/server.ts';
 import { openConnection } from './nats/connection.ts';
 import type { Connection } from './nats/connection.ts';
+import { Invalidations } from './nats/invalidations.ts';
 import { Liveness } from './nats/liveness.ts';
+import { Members } from './nats/members.ts';
 import { RequestServer } from './nats/serve.ts';
 import type { Answered } from './nats/serve.ts';
 import { startService } from './nats/service.ts';
@@ -45,6 +48,9 @@ export interface Worker {
   stop(): Promise<void>;
 }
 
+/** How long a change that is pushed over HTTP may wait for its acknowledgement. */
+const pushTimeoutMs = 5_000;
+
 /** Starts a worker. What cannot start releases what had been started, and says why. */
 export async function startWorker({ config, log, onAnswered }: WorkerOptions): Promise<Worker> {
   const releasers = new Releasers();
@@ -66,11 +72,16 @@ async function assemble(
   const clock = monotonicClock;
   const stopping = new AbortController();
   const order = new ChangeOrder();
-  const decisions = new Decisions(config.cache.max_decisions, order, clock);
-  const rosters = new Rosters(config.cache.max_rosters, order, clock);
-  const publish = async (change: Change, reason: string) => {
-    const sequence = order.apply(change);
-    log.info({ change, reason, sequence }, 'invalidated');
+  const proof = new Proof(order, clock, config.freshness.bound_ms);
+  const decisions = new Decisions(config.cache.max_decisions, order, proof, clock);
+  const rosters = new Rosters(config.cache.max_rosters, order, proof, clock);
+  let invalidations: Invalidations | undefined;
+  const publish: Parts['publish'] = async (change, reason, signal) => {
+    // Before there is a connection nobody else remembers anything of ours.
+    if (invalidations === undefined) order.hear(change);
+    const sequence = (await invalidations?.publish(change, reason, signal)) ?? 0;
+    log.info({ change, reason, sequence }, 'change published');
+    return sequence;
   };
 
   let connection: Connection | undefined;
@@ -101,7 +112,16 @@ async function assemble(
     subscribed: () => server !== undefined,
     running: () => running,
   });
-  const http = await startHttp(config.http.listen, metrics.registry, health);
+  const http = await startHttp({
+    ...config.http,
+    registry: metrics.registry,
+    health,
+    push: {
+      token: config.http.push_token,
+      timeoutMs: pushTimeoutMs,
+      publish: (change, reason, signal) => publish(change, reason, signal),
+    },
+  });
   releasers.push(() => http.stop());
 
   const sources = new Map<string, Source>();
@@ -110,7 +130,11 @@ async function assemble(
       name,
       log: log.child({ source: name }),
       clock,
-      changed: (change, reason) => void publish(change, reason),
+      changed: (change, reason) => {
+        publish(change, reason, stopping.signal).catch((error: unknown) =>
+          log.warn({ change, detail: String(error) }, 'change not published'),
+        );
+      },
       observe: (outcome, seconds) => metrics.observeSource(name, sourceConfig.type, outcome, seconds),
     });
     releasers.push(() => source.stop());
@@ -128,8 +152,25 @@ async function assemble(
   liveness.start();
   releasers.push(() => liveness?.stop());
 
-  const parts: Parts = { routes, decisions, rosters, order, clock, log, stopping: stopping.signal, publish };
   const prefix = config.nats.subject_prefix;
+  const replicas = config.freshness.stream_replicas;
+  const following = new Invalidations({ nats, prefix, replicas, id, order, proof, clock, log });
+  await following.start();
+  releasers.push(() => following.stop());
+  invalidations = following;
+  const members = new Members({
+    nats,
+    prefix,
+    clock,
+    self: { bootId: id, name: `${hostname()}/${process.pid}` },
+    seen: () => (order.ordering === 'counted' ? 0 : order.seen),
+    boundMs: proof.boundMs,
+  });
+  order.onApplied((change) => (change === undefined ? undefined : members.changeApplied()));
+  members.start();
+  releasers.push(() => members.stop());
+
+  const parts: Parts = { routes, decisions, rosters, order, proof, clock, log, stopping: stopping.signal, publish };
   const maxInFlight = config.limits.max_in_flight;
   server = new RequestServer({ nats, prefix, parts, clock, liveness, log, maxInFlight, onAnswered });
   const requests = server;

@@ -6,6 +6,7 @@ import { Flights } from './flights.ts';
 import { keyOf, reverseKeyOf, subjectOf } from './keys.ts';
 import { Memory } from './memory.ts';
 import type { ChangeOrder } from './order.ts';
+import type { Proof } from './proof.ts';
 import type { Route } from './routes.ts';
 
 /** A decision with what an asker must know to remember it. */
@@ -15,6 +16,8 @@ export interface Known {
   /** The sequence that the decision knows. */
   readonly floor: number;
   readonly expiresAtMs: number;
+  /** As of when that is proved, on the monotonic clock. */
+  readonly provedAtMs: number;
 }
 
 interface Remembered {
@@ -32,26 +35,37 @@ export class Decisions {
   readonly memory: Memory<Remembered>;
   readonly flights: Flights<Flown>;
   readonly #order: ChangeOrder;
+  readonly #proof: Proof;
   readonly #clock: Clock;
+  /** Hits that were not served because no proof of freshness was recent enough. */
+  unproved = 0;
 
-  constructor(maxEntries: number, order: ChangeOrder, clock: Clock) {
+  constructor(maxEntries: number, order: ChangeOrder, proof: Proof, clock: Clock) {
     this.memory = new Memory(maxEntries, order);
-    this.flights = new Flights(order, clock);
+    this.flights = new Flights(order, proof, clock);
     this.#order = order;
+    this.#proof = proof;
     this.#clock = clock;
   }
 
   /** What is remembered and may be served. */
   recall(question: Question, route: Route): Known | undefined {
     const nowMs = this.#clock.now();
+    const minSeq = question.request.min_seq;
     for (const scope of route.scopesSeen) {
       const key = keyOf(question, scope, route);
       const entry = key === undefined ? undefined : this.memory.recall(key, question, subjectOf, nowMs);
-      if (entry !== undefined) {
-        this.memory.counts.hits += 1;
-        const { decision, scope: known } = entry.value;
-        return { decision, scope: known, floor: this.#order.seen, expiresAtMs: entry.expiresAtMs };
+      if (entry === undefined) continue;
+      // The asker knows of a change that has not arrived here: what is remembered may be what it ended.
+      const floor = Math.max(entry.floor, this.#order.seen);
+      if (floor < minSeq) continue;
+      if (!this.#proof.isRecent()) {
+        this.unproved += 1;
+        break;
       }
+      this.memory.counts.hits += 1;
+      const { decision, scope: known } = entry.value;
+      return { decision, scope: known, floor, expiresAtMs: entry.expiresAtMs, provedAtMs: this.#proof.provedAtMs };
     }
     this.memory.counts.misses += 1;
     return undefined;
@@ -71,26 +85,28 @@ export class Decisions {
    * Asks the source, or joins who already does, and remembers the answer.
    * @throws SourceUnavailable
    */
-  async lookUp(question: Question, route: Route, minSeq: number, call: Call): Promise<Known> {
+  async lookUp(question: Question, route: Route, call: Call): Promise<Known> {
     const { source } = route;
     const decide = source.decide?.bind(source);
     if (decide === undefined) throw new Error(`${source.name} (${source.type}) decides nothing`);
     const identity = `${source.name}\0${question.operation}\0${source.identity?.(question) ?? question.request.id}`;
-    const { value, floor, beganAtMs } = await this.flights.fly(identity, subjectOf(question), minSeq, async () => ({
+    const minSeq = question.request.min_seq;
+    const landed = await this.flights.fly(identity, subjectOf(question), minSeq, async () => ({
       answer: await decide(question, call),
       asked: question,
     }));
+    const { value, floor, beganAtMs, provedAtMs } = landed;
     const { answer, asked } = value;
     const expiresAtMs = beganAtMs + (answer.ttlMs ?? route.ttlMs);
     const scope = answer.scope === 'exact' ? 'none' : answer.scope;
     const decision = sameDirection(asked, question) ? answer.decision : (answer.reverse ?? answer.decision);
-    if (asked === question) this.#remember(question, route, answer, { scope, floor, expiresAtMs });
-    return { decision, scope, floor, expiresAtMs };
+    if (asked === question) this.#remember(question, route, answer, { scope, floor, expiresAtMs, provedAtMs });
+    return { decision, scope, floor, expiresAtMs, provedAtMs };
   }
 
   #remember(question: Question, route: Route, answer: Answer, known: Omit<Known, 'decision'>): void {
     const key = keyOf(question, answer.scope, route);
-    if (key === undefined || known.expiresAtMs <= this.#clock.now()) return;
+    if (key === undefined || known.expiresAtMs <= this.#clock.now() || !this.#order.isSettled) return;
     if (!route.scopesSeen.includes(answer.scope)) route.scopesSeen.push(answer.scope);
     const { floor, expiresAtMs, scope } = known;
     this.memory.remember(key, { value: { decision: answer.decision, scope }, floor, expiresAtMs });

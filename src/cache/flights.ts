@@ -1,31 +1,39 @@
 /**
  * Lookups in flight: identical ones are sent once. Who asks joins a flight only if what the flight will answer is new
- * enough for him: begun at his own lowest sequence or later, and not before a change that touches the question.
+ * enough for him: begun at his own lowest sequence or later, not before a change that touches the question, and not
+ * longer ago than the staleness bound, since a change may have been missed meanwhile.
  */
 import type { Clock } from '../clock.ts';
 import type { ChangeOrder } from './order.ts';
+import type { Proof } from './proof.ts';
 import type { Subject } from './stamps.ts';
 
 /** A lookup that has ended. */
 export interface Landed<V> {
   readonly value: V;
+  /** The sequence that the answer knows: the worker's at the beginning, or the asker's if that was higher. */
   readonly floor: number;
   readonly beganAtMs: number;
+  /** What was proved at the beginning, on the monotonic clock. */
+  readonly provedAtMs: number;
 }
 
 interface Flight<V> {
   readonly floor: number;
+  readonly beganAtMs: number;
   readonly landing: Promise<Landed<V>>;
 }
 
 export class Flights<V> {
   readonly #flights = new Map<string, Flight<V>>();
   readonly #order: ChangeOrder;
+  readonly #proof: Proof;
   readonly #clock: Clock;
   joined = 0;
 
-  constructor(order: ChangeOrder, clock: Clock) {
+  constructor(order: ChangeOrder, proof: Proof, clock: Clock) {
     this.#order = order;
+    this.#proof = proof;
     this.#clock = clock;
   }
 
@@ -38,13 +46,20 @@ export class Flights<V> {
     const current = this.#flights.get(identity);
     if (
       current !== undefined &&
-      current.floor >= Math.min(minSeq, this.#order.seen) &&
+      current.floor >= minSeq &&
+      this.#clock.now() - current.beganAtMs <= this.#proof.boundMs &&
       this.#order.stamps.allow(current.floor, subject)
     ) {
       this.joined += 1;
       return current.landing;
     }
-    const flight: Flight<V> = { floor: this.#order.seen, landing: this.#land(begin) };
+    const beginning = {
+      floor: this.#order.floorFor(minSeq),
+      beganAtMs: this.#clock.now(),
+      provedAtMs: this.#proof.provedAtMs,
+    };
+    const landing = begin().then((value) => ({ value, ...beginning }));
+    const flight: Flight<V> = { ...beginning, landing };
     this.#flights.set(identity, flight);
     const leave = () => {
       // A newer flight may have taken the place.
@@ -52,11 +67,5 @@ export class Flights<V> {
     };
     flight.landing.then(leave, leave);
     return flight.landing;
-  }
-
-  async #land(begin: () => Promise<V>): Promise<Landed<V>> {
-    const floor = this.#order.seen;
-    const beganAtMs = this.#clock.now();
-    return { value: await begin(), floor, beganAtMs };
   }
 }

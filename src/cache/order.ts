@@ -1,24 +1,109 @@
 /**
- * The order of changes as this process knows it. Every change that is applied gets the next number and stamps what it
- * names; `seen` is the highest number applied and never goes down. A lookup is good for the `seen` at its beginning.
+ * The order of changes as this process knows it, and what is remembered because of it.
+ *
+ * The broker numbers every change; `seen` is the highest number applied and never goes down. A change stamps what it
+ * names with its number, and what is remembered is good while its floor (the `seen` at the beginning of its lookup) is
+ * at least as high as every stamp that touches it.
+ *
+ *   next number           apply it
+ *   a higher one          something was missed: clear all; `seen` is now that number
+ *   one that is not       apply it; if it is lower, the order itself is in doubt: clear all
+ *   heard without number  before the broker has numbered it: drop what it names at once, `seen` stays. During an
+ *                         election of the broker's cluster this is all there is
+ *   connected anew        clear all, and store nothing until the first number has come
+ *
+ * A clear is the stamp `all`. What arrives without a number, or puts the order in doubt, stamps `seen + 1`: also what is
+ * being looked up at this moment is then too old to be served again.
+ *
+ * Without JetStream nothing is numbered by the broker: this process counts by itself, and its numbers mean nothing to
+ * anyone else.
  */
 import type { Change } from '../changes.ts';
 import { Stamps } from './stamps.ts';
 
+/** Bounds the memory of the stamps at about 100 MB. */
 const maxStamps = 1_000_000;
+
+export type Ordering = 'numbered' | 'counted';
 
 export class ChangeOrder {
   readonly stamps = new Stamps(maxStamps);
+  /** Plain numbers, read when the metrics are scraped. */
+  readonly counts = { applied: 0, gaps: 0, clears: 0 };
+  readonly #listeners: ((change: Change | undefined) => void)[] = [];
   #seen = 0;
+  #acknowledged = 0;
+  #ordering: Ordering = 'counted';
+  #settled = true;
 
   get seen(): number {
     return this.#seen;
   }
 
-  /** Ends whatever was known of what the change names. Returns the change's number. */
-  apply(change: Change): number {
-    this.#seen += 1;
-    this.stamps.set(change, this.#seen);
-    return this.#seen;
+  get ordering(): Ordering {
+    return this.#ordering;
+  }
+
+  /** Whether anything may be stored: not between a new connection and the first number that it brings. */
+  get isSettled(): boolean {
+    return this.#settled;
+  }
+
+  /**
+   * The floor of a lookup that begins now for an asker who has seen `minSeq`. What the stream has never acknowledged is
+   * no number of ours, whatever an asker says.
+   */
+  floorFor(minSeq: number): number {
+    return Math.max(this.#seen, Math.min(minSeq, this.#acknowledged));
+  }
+
+  /** Called after each number applied, with its change if it carried one. */
+  onApplied(listener: (change: Change | undefined) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** A change with its number in the stream; without a change it only moves the order on. */
+  apply(sequence: number, change: Change | undefined): void {
+    const isFirst = !this.#settled;
+    if (sequence > this.#seen + 1 || isFirst) {
+      if (!isFirst) this.counts.gaps += 1;
+      this.#seen = Math.max(this.#seen, sequence);
+      this.#clear(isFirst && sequence < this.#seen ? this.#seen + 1 : this.#seen);
+    } else if (sequence < this.#seen) this.#clear(this.#seen + 1);
+    else {
+      this.#seen = sequence;
+      if (change !== undefined) this.stamps.set(change, sequence);
+    }
+    this.#settled = true;
+    if (change !== undefined) this.counts.applied += 1;
+    this.acknowledge(sequence);
+    for (const listener of this.#listeners) listener(change);
+  }
+
+  /** A change that has no number, yet or ever. */
+  hear(change: Change): void {
+    if (this.#ordering === 'counted') {
+      this.#seen += 1;
+      this.counts.applied += 1;
+    }
+    this.stamps.set(change, this.#ordering === 'counted' ? this.#seen : this.#seen + 1);
+  }
+
+  /** The stream has given out this number. */
+  acknowledge(sequence: number): void {
+    this.#acknowledged = Math.max(this.#acknowledged, sequence);
+  }
+
+  /** The connection was made, for the first time or again: nobody knows what was missed. */
+  connected(ordering: Ordering): void {
+    this.#ordering = ordering;
+    this.#clear(this.#seen + 1);
+    if (ordering === 'counted') this.#seen += 1;
+    this.#settled = ordering === 'counted';
+  }
+
+  #clear(sequence: number): void {
+    this.counts.clears += 1;
+    this.stamps.set({ all: true }, sequence);
   }
 }

@@ -7,12 +7,14 @@ import type { Roster } from '../wire/replies.ts';
 import { Flights } from './flights.ts';
 import { Memory } from './memory.ts';
 import type { ChangeOrder } from './order.ts';
+import type { Proof } from './proof.ts';
 import type { Route } from './routes.ts';
 import type { Subject } from './stamps.ts';
 
 export interface FoundRoster {
   readonly roster: Roster;
   readonly floor: number;
+  readonly provedAtMs: number;
 }
 
 export interface FetchedRoster extends FoundRoster {
@@ -24,39 +26,43 @@ export class Rosters {
   readonly memory: Memory<Roster>;
   readonly flights: Flights<{ roster: Roster; problems: readonly RosterProblem[] }>;
   readonly #order: ChangeOrder;
+  readonly #proof: Proof;
   readonly #clock: Clock;
 
-  constructor(maxEntries: number, order: ChangeOrder, clock: Clock) {
+  constructor(maxEntries: number, order: ChangeOrder, proof: Proof, clock: Clock) {
     this.memory = new Memory(maxEntries, order);
-    this.flights = new Flights(order, clock);
+    this.flights = new Flights(order, proof, clock);
     this.#order = order;
+    this.#proof = proof;
     this.#clock = clock;
   }
 
-  recall(user: Jid, route: Route): FoundRoster | undefined {
-    const entry = this.memory.recall(keyOf(user, route), user, subjectOf, this.#clock.now());
+  recall(user: Jid, route: Route, minSeq: number): FoundRoster | undefined {
+    const found = this.memory.recall(keyOf(user, route), user, subjectOf, this.#clock.now());
+    const floor = Math.max(found?.floor ?? 0, this.#order.seen);
+    const entry = floor >= minSeq && this.#proof.isRecent() ? found : undefined;
     this.memory.counts[entry === undefined ? 'misses' : 'hits'] += 1;
-    return entry === undefined ? undefined : { roster: entry.value, floor: this.#order.seen };
+    return entry === undefined ? undefined : { roster: entry.value, floor, provedAtMs: this.#proof.provedAtMs };
   }
 
   /** What is remembered although its TTL is over; never what was invalidated. */
   recallExpired(user: Jid, route: Route): FoundRoster | undefined {
     const entry = this.memory.recallExpired(keyOf(user, route), user, subjectOf);
-    return entry === undefined ? undefined : { roster: entry.value, floor: entry.floor };
+    return entry === undefined ? undefined : { roster: entry.value, floor: entry.floor, provedAtMs: -Infinity };
   }
 
   /** Asks the source. @throws SourceUnavailable */
   async fetch(user: Jid, route: Route, minSeq: number, call: Call): Promise<FetchedRoster> {
     const { source } = route;
     const key = keyOf(user, route);
-    const { value, floor, beganAtMs } = await this.flights.fly(key, subjectOf(user), minSeq, async () => {
+    const { value, floor, beganAtMs, provedAtMs } = await this.flights.fly(key, subjectOf(user), minSeq, async () => {
       if (source.roster === undefined) throw new Error(`${source.name} (${source.type}) has no rosters`);
       const { items, pending, problems } = await source.roster(user, call);
       return { roster: { version: versionOf(items, pending), items, pending }, problems };
     });
-    if (route.ttlMs > 0)
+    if (route.ttlMs > 0 && this.#order.isSettled)
       this.memory.remember(key, { value: value.roster, floor, expiresAtMs: beganAtMs + route.ttlMs });
-    return { ...value, floor };
+    return { ...value, floor, provedAtMs };
   }
 }
 

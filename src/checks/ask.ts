@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import type { Decisions } from '../cache/decisions.ts';
 import type { ChangeOrder } from '../cache/order.ts';
+import type { Proof } from '../cache/proof.ts';
 import type { Rosters } from '../cache/rosters.ts';
 import type { Routes } from '../cache/routes.ts';
 import type { Change } from '../changes.ts';
@@ -18,10 +19,11 @@ export interface Parts {
   readonly decisions: Decisions;
   readonly rosters: Rosters;
   readonly order: ChangeOrder;
+  readonly proof: Proof;
   readonly clock: Clock;
   readonly log: Logger;
   /** Aborted when the worker stops. */
   readonly stopping: AbortSignal;
-  /** Makes a change known to everyone who remembers. Resolves once it is. */
-  readonly publish: (change: Change, reason: string) => Promise<void>;
+  /** Makes a change known to everyone who remembers. Resolves to its number once it has one; 0 without JetStream. */
+  readonly publish: (change: Change, reason: string, signal?: AbortSignal) => Promise<number>;
 }

@@ -10,6 +10,7 @@ import type { Question } from '../sources/source.ts';
 import type { Decision, DecisionReply } from '../wire/replies.ts';
 import type { Ask, Parts } from './ask.ts';
 import { beforeDeadline } from './deadline.ts';
+import { freshnessOf } from './freshness.ts';
 
 /**
  * Decides, at once when the decision is remembered.
@@ -29,7 +30,7 @@ export function decide(
   const unchecked = route.source.unchecked?.(question);
   if (unchecked !== undefined) {
     const decision: Decision = { verdict: 'allow', reason: unchecked };
-    return reply(question, route, { decision, scope: 'none', floor: parts.order.seen, expiresAtMs: 0 }, parts);
+    return reply(question, route, { decision, scope: 'none', ...now(parts), expiresAtMs: 0 }, parts);
   }
   const known = parts.decisions.recall(question, route);
   if (known !== undefined) return reply(question, route, known, parts);
@@ -41,9 +42,9 @@ export function decide(
 }
 
 async function lookUp(question: Question, route: Route, ask: Ask, parts: Parts): Promise<DecisionReply> {
-  const { traceparent, min_seq } = question.request;
+  const { traceparent } = question.request;
   try {
-    const flight = parts.decisions.lookUp(question, route, min_seq, { signal: parts.stopping, traceparent });
+    const flight = parts.decisions.lookUp(question, route, { signal: parts.stopping, traceparent });
     return reply(question, route, await beforeDeadline(flight, ask.deadlineMs, parts.clock), parts);
   } catch (error) {
     if (!(error instanceof SourceUnavailable)) throw error;
@@ -51,8 +52,16 @@ async function lookUp(question: Question, route: Route, ask: Ask, parts: Parts):
     const fallback = fallbackOf(question, route, parts);
     if (fallback === undefined) throw new Failure('source-unavailable', error.message, { cause: error });
     route.counts.degraded[fallback.verdict] += 1;
-    const envelope = { v: 1, id: question.request.id, seq: parts.order.seen, age_ms: 0 } as const;
-    return { ...envelope, ...fallback, ttl_ms: 0, scope: 'none', degraded: 'source-unavailable' };
+    const { id } = question.request;
+    return {
+      v: 1,
+      id,
+      ...freshnessOf(now(parts), parts.order, parts.clock),
+      ...fallback,
+      ttl_ms: 0,
+      scope: 'none',
+      degraded: 'source-unavailable',
+    };
   }
 }
 
@@ -73,12 +82,13 @@ function reply(question: Question, route: Route, known: Known, parts: Parts): De
   const { decision } = known;
   route.counts.decided[decision.verdict] += 1;
   const ttl_ms = Math.max(0, Math.floor(known.expiresAtMs - parts.clock.now()));
+  const { seq, age_ms } = freshnessOf(known, parts.order, parts.clock);
   // No spread of the decision: into a literal with other fields it costs more than all the rest of the request.
   const answer: DecisionReply = {
     v: 1,
     id: question.request.id,
-    seq: known.floor,
-    age_ms: 0,
+    seq,
+    age_ms,
     verdict: decision.verdict,
     ttl_ms,
     scope: ttl_ms > 0 ? known.scope : 'none',
@@ -88,4 +98,9 @@ function reply(question: Question, route: Route, known: Known, parts: Parts): De
   if (decision.stanza !== undefined) answer.stanza = decision.stanza;
   if (decision.reason !== undefined) answer.reason = decision.reason;
   return answer;
+}
+
+/** For what no lookup made: as fresh as the worker is. */
+function now({ order, proof }: Parts) {
+  return { floor: order.seen, provedAtMs: proof.provedAtMs };
 }

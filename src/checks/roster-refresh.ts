@@ -10,6 +10,7 @@ import type { Roster, RosterReply } from '../wire/replies.ts';
 import type { RosterRefresh } from '../wire/requests.ts';
 import type { Ask, Parts } from './ask.ts';
 import { beforeDeadline } from './deadline.ts';
+import { freshnessOf } from './freshness.ts';
 
 /** How many users of one request are looked up at once; the source's own bulkhead bounds what all requests do. */
 const concurrency = 16;
@@ -17,14 +18,15 @@ const concurrency = 16;
 /** Leaves room under the broker's usual 1 MiB `max_payload` for the envelope and for JSON's escapes. */
 const maxReplyBytes = 768 * 1024;
 
-type Outcome = { roster: Roster; floor: number; fetched: boolean } | { failed: string };
+type Outcome = { roster: Roster; floor: number; provedAtMs: number; fetched: boolean } | { failed: string };
 
 export async function refreshRosters(request: RosterRefresh, ask: Ask, parts: Parts): Promise<RosterReply> {
   const rosters: Record<string, Roster> = {};
   const failed: Record<string, string> = {};
   let updated = 0;
   let bytes = 0;
-  let seq = parts.order.seen;
+  let { seen: floor } = parts.order;
+  let { provedAtMs } = parts.proof;
   for (const [user, outcome] of await outcomesOf([...new Set(request.users)], request, ask, parts)) {
     if ('failed' in outcome) {
       failed[user] = outcome.failed;
@@ -36,7 +38,9 @@ export async function refreshRosters(request: RosterRefresh, ask: Ask, parts: Pa
       continue;
     }
     rosters[user] = outcome.roster;
-    seq = Math.min(seq, outcome.floor);
+    // The reply knows no more than its least rosters do.
+    floor = Math.min(floor, outcome.floor);
+    provedAtMs = Math.min(provedAtMs, outcome.provedAtMs);
     if (outcome.fetched) updated += 1;
   }
   const errors = Object.keys(failed).length;
@@ -44,8 +48,7 @@ export async function refreshRosters(request: RosterRefresh, ask: Ask, parts: Pa
   return {
     v: 1,
     id: request.id,
-    seq,
-    age_ms: 0,
+    ...freshnessOf({ floor, provedAtMs }, parts.order, parts.clock),
     status: allFailed ? 'error' : 'ok',
     message: allFailed ? 'no roster could be had' : 'roster update complete',
     updated,
@@ -79,15 +82,15 @@ async function outcomeOf(text: string, request: RosterRefresh, ask: Ask, parts: 
   }
   const route = parts.routes.of('roster-refresh', user.domain);
   if (route === undefined) return [user.bare, { failed: `no source is configured for rosters of ${user.domain}` }];
-  const known = request.reason === 'login' ? parts.rosters.recall(user, route) : undefined;
+  const known = request.reason === 'login' ? parts.rosters.recall(user, route, request.min_seq) : undefined;
   if (known !== undefined) return [user.bare, { ...known, fetched: false }];
   try {
     const { min_seq, traceparent } = request;
     const flight = parts.rosters.fetch(user, route, min_seq, { signal: parts.stopping, traceparent });
-    const { roster, floor, problems } = await beforeDeadline(flight, ask.deadlineMs, parts.clock);
+    const { roster, floor, provedAtMs, problems } = await beforeDeadline(flight, ask.deadlineMs, parts.clock);
     for (const problem of problems)
       parts.log.warn({ source: route.source.name, user: user.bare, ...problem }, 'contact left out');
-    return [user.bare, { roster, floor, fetched: true }];
+    return [user.bare, { roster, floor, provedAtMs, fetched: true }];
   } catch (error) {
     if (!(error instanceof SourceUnavailable)) throw error;
     parts.log.warn({ source: route.source.name, outcome: error.outcome, detail: error.message }, 'source unavailable');

@@ -5,11 +5,12 @@ import type { UserRemovedReply } from '../wire/replies.ts';
 import type { UserRemoved } from '../wire/requests.ts';
 import type { Ask, Parts } from './ask.ts';
 import { beforeDeadline } from './deadline.ts';
+import { freshnessOf } from './freshness.ts';
 
 /** Forgets first, so that a source that is down delays no freshness. @throws Failure `source-unavailable` */
 export async function removeUser(request: UserRemoved, ask: Ask, parts: Parts): Promise<UserRemovedReply> {
   const { user, id, traceparent } = request;
-  await parts.publish({ user: user.bare }, 'user-removed');
+  const sequence = await parts.publish({ user: user.bare }, 'user-removed');
   const source = parts.routes.of('user-removed', user.domain)?.source;
   if (source?.userRemoved !== undefined) {
     const telling = source.userRemoved(user, id, { signal: parts.stopping, traceparent });
@@ -20,5 +21,6 @@ export async function removeUser(request: UserRemoved, ask: Ask, parts: Parts): 
       throw new Failure('source-unavailable', error.message, { cause: error });
     }
   }
-  return { v: 1, id, seq: parts.order.seen, age_ms: 0, forgotten: true };
+  const known = { floor: sequence, provedAtMs: parts.proof.provedAtMs };
+  return { v: 1, id, ...freshnessOf(known, parts.order, parts.clock), forgotten: true };
 }

@@ -97,7 +97,13 @@ const nats = z
 
 export const configSchema = z.strictObject({
   nats,
-  http: z.strictObject({ listen: listenAddress.default('127.0.0.1:9464') }).prefault({}),
+  http: z
+    .strictObject({
+      listen: listenAddress.default('127.0.0.1:9464'),
+      push_token: z.string().min(16, 'must have at least 16 characters').optional(),
+      tls: z.strictObject({ cert_file: z.string().min(1), key_file: z.string().min(1) }).optional(),
+    })
+    .prefault({}),
   log: z
     .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info') })
     .prefault({}),
@@ -116,6 +122,12 @@ export const configSchema = z.strictObject({
     .strictObject({
       max_decisions: z.number().int().min(1).max(50_000_000).default(500_000),
       max_rosters: z.number().int().min(1).max(10_000_000).default(10_000),
+    })
+    .prefault({}),
+  freshness: z
+    .strictObject({
+      bound_ms: z.number().int().min(200).max(minute).default(2 * second),
+      stream_replicas: z.number().int().min(1).max(5).default(1),
     })
     .prefault({}),
   operations: z

@@ -1,7 +1,14 @@
-/** The worker's HTTP port: metrics for Prometheus, health for whoever restarts or balances. */
+/**
+ * The worker's HTTP port: metrics for Prometheus, health for whoever restarts or balances, and the push paths of the
+ * originals for applications that say what has changed.
+ */
+import { readFile } from 'node:fs/promises';
 import fastify from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import type { Registry } from 'prom-client';
+import type { Change } from '../changes.ts';
 import type { Health } from '../observe/health.ts';
+import { serveModMsgFilter } from './mod-msg-filter.ts';
 
 export interface HttpServer {
   /** Where it listens, with the port that it got. */
@@ -9,9 +16,31 @@ export interface HttpServer {
   stop(): Promise<void>;
 }
 
+/** What the push paths need. */
+export interface Push {
+  /** The bearer token; undefined: only this machine itself may push. */
+  readonly token: string | undefined;
+  /** How long a change may take to be acknowledged by the stream. */
+  readonly timeoutMs: number;
+  /** Resolves to the change's number. */
+  readonly publish: (change: Change, reason: string, signal: AbortSignal) => Promise<number>;
+}
+
+export interface HttpOptions {
+  readonly listen: string;
+  /** Undefined: plain HTTP. */
+  readonly tls?: { readonly cert_file: string; readonly key_file: string } | undefined;
+  readonly registry: Registry;
+  readonly health: Health;
+  readonly push: Push;
+}
+
 /** @throws Error that says who may hold the port, when it is taken */
-export async function startHttp(listen: string, registry: Registry, health: Health): Promise<HttpServer> {
-  const server = fastify({ logger: false });
+export async function startHttp({ listen, tls, registry, health, push }: HttpOptions): Promise<HttpServer> {
+  const server: FastifyInstance =
+    tls === undefined
+      ? fastify()
+      : fastify({ https: { cert: await readFile(tls.cert_file), key: await readFile(tls.key_file) } });
   server.get('/metrics', async (_request, reply) => {
     await reply.type(registry.contentType).send(await registry.metrics());
   });
@@ -20,6 +49,10 @@ export async function startHttp(listen: string, registry: Registry, health: Heal
     const report = health.report();
     await reply.code(report.ready ? 200 : 503).send(report);
   });
+  // Applications send XML and JSON under whatever content type; each path reads its own body.
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
+  serveModMsgFilter(server, push);
   const at = listen.lastIndexOf(':');
   const host = listen.slice(0, at).replace(/^\[|\]$/g, '');
   try {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Decisions } from '../../src/cache/decisions.ts';
 import { ChangeOrder } from '../../src/cache/order.ts';
+import { Proof } from '../../src/cache/proof.ts';
 import type { Route } from '../../src/cache/routes.ts';
 import type { Answer, Question } from '../../src/sources/source.ts';
 import type { Verdict } from '../../src/wire/replies.ts';
@@ -10,10 +11,11 @@ import { joinQuestion, stanzaQuestion } from '../questions.ts';
 
 const zero = (): Record<Verdict, number> => ({ allow: 0, deny: 0, drop: 0, modify: 0, defer: 0 });
 
-function setUp({ ttlMs = 1_000, max = 100 } = {}) {
+function setUp({ ttlMs = 10_000, max = 100 } = {}) {
   const clock = new ManualClock();
   const order = new ChangeOrder();
-  const decisions = new Decisions(max, order, clock);
+  const proof = new Proof(order, clock, 2_000);
+  const decisions = new Decisions(max, order, proof, clock);
   const source = new HeldSource();
   const route: Route = {
     operation: 'stanza-check',
@@ -24,9 +26,9 @@ function setUp({ ttlMs = 1_000, max = 100 } = {}) {
     counts: { decided: zero(), degraded: zero() },
   };
   const call = { signal: new AbortController().signal };
-  const lookUp = (question: Question, minSeq = 0) => decisions.lookUp(question, route, minSeq, call);
+  const lookUp = (question: Question) => decisions.lookUp(question, route, call);
   const recall = (question: Question) => decisions.recall(question, route)?.decision.verdict;
-  return { clock, order, decisions, source, route, lookUp, recall };
+  return { clock, order, proof, decisions, source, route, lookUp, recall };
 }
 
 const allow: Answer = { decision: { verdict: 'allow' }, scope: 'pair' };
@@ -56,7 +58,7 @@ describe('decisions', () => {
     await decided(setup, stanzaQuestion(), deny);
     setup.clock.advance(11);
     expect(setup.decisions.recallExpired(stanzaQuestion(), setup.route)?.verdict).toBe('deny');
-    setup.order.apply({ user: 'bob@localhost' });
+    setup.order.hear({ user: 'bob@localhost' });
     expect(setup.decisions.recallExpired(stanzaQuestion(), setup.route)).toBeUndefined();
   });
 
@@ -92,7 +94,7 @@ describe('decisions', () => {
   it('an invalidation during a lookup is not overwritten by it', async () => {
     const setup = setUp();
     const looking = setup.lookUp(stanzaQuestion());
-    setup.order.apply({ user: 'alice@localhost' });
+    setup.order.hear({ user: 'alice@localhost' });
     setup.source.asked[0]?.answer(allow);
     await looking;
     expect(setup.recall(stanzaQuestion())).toBeUndefined();
@@ -101,7 +103,7 @@ describe('decisions', () => {
   it('who asks after an invalidation does not join a lookup that began before it', async () => {
     const setup = setUp();
     const before = setup.lookUp(stanzaQuestion());
-    setup.order.apply({ domain: 'localhost' });
+    setup.order.hear({ domain: 'localhost' });
     const after = setup.lookUp(stanzaQuestion());
     expect(setup.source.asked).toHaveLength(2);
     setup.source.asked[1]?.answer(deny);
@@ -150,7 +152,7 @@ describe('decisions', () => {
     expect(setup.recall(joinQuestion({ room: 'other@rooms.localhost' }))).toBeUndefined();
     expect(setup.recall(joinQuestion({ event: 'nick-change' }))).toBeUndefined();
     expect(setup.recall(joinQuestion({ creating: true }))).toBeUndefined();
-    setup.order.apply({ room: 'lobby@rooms.localhost' });
+    setup.order.hear({ room: 'lobby@rooms.localhost' });
     expect(setup.recall(joinQuestion())).toBeUndefined();
   });
 
@@ -169,5 +171,84 @@ describe('decisions', () => {
     expect(setup.recall(stanzaQuestion({ to: 'a@localhost' }))).toBeUndefined();
     expect(setup.recall(stanzaQuestion({ to: 'c@localhost' }))).toBe('allow');
     expect(setup.decisions.memory.counts.evictions).toBe(1);
+  });
+
+  describe('with a stream that numbers the changes', () => {
+    async function setUpNumbered() {
+      const setup = setUp();
+      setup.order.connected('numbered');
+      setup.order.apply(100, undefined);
+      setup.proof.acknowledge(100, setup.clock.now());
+      await decided(setup, stanzaQuestion(), deny);
+      return setup;
+    }
+
+    it('nothing is served when the last proof is older than the bound, and again after the next', async () => {
+      const setup = await setUpNumbered();
+      setup.clock.advance(2_000);
+      expect(setup.recall(stanzaQuestion())).toBe('deny');
+      setup.clock.advance(1);
+      expect(setup.recall(stanzaQuestion())).toBeUndefined();
+      setup.order.apply(101, undefined);
+      setup.proof.acknowledge(101, setup.clock.now());
+      expect(setup.recall(stanzaQuestion())).toBe('deny');
+    });
+
+    it('nothing is stored between a new connection and the first number', async () => {
+      const setup = await setUpNumbered();
+      setup.order.connected('numbered');
+      await decided(setup, stanzaQuestion(), allow);
+      setup.order.apply(101, undefined);
+      setup.proof.acknowledge(101, setup.clock.now());
+      expect(setup.recall(stanzaQuestion())).toBeUndefined();
+    });
+
+    it('who knows of a later change than the worker is not served from memory', async () => {
+      const setup = await setUpNumbered();
+      expect(setup.recall(stanzaQuestion({ min_seq: 100 }))).toBe('deny');
+      expect(setup.recall(stanzaQuestion({ min_seq: 101 }))).toBeUndefined();
+    });
+
+    it('a lookup for who knows more is good for what he knows, if the stream has acknowledged it', async () => {
+      const setup = await setUpNumbered();
+      setup.order.acknowledge(105);
+      await decided(setup, stanzaQuestion({ min_seq: 103 }), allow);
+      expect(setup.decisions.recall(stanzaQuestion({ min_seq: 103 }), setup.route)?.floor).toBe(103);
+      await decided(setup, stanzaQuestion({ min_seq: 999 }), allow);
+      expect(setup.decisions.recall(stanzaQuestion(), setup.route)?.floor).toBe(105);
+    });
+
+    it('a lookup in flight is joined only by those who know no more than it does', async () => {
+      const setup = await setUpNumbered();
+      setup.order.acknowledge(101);
+      const to = 'carol@localhost';
+      void setup.lookUp(stanzaQuestion({ to }));
+      const joining = setup.lookUp(stanzaQuestion({ to, min_seq: 100 }));
+      const other = setup.lookUp(stanzaQuestion({ to, min_seq: 101 }));
+      expect(setup.source.asked).toHaveLength(3);
+      for (const { answer } of setup.source.asked) answer(allow);
+      expect((await joining).floor).toBe(100);
+      expect((await other).floor).toBe(101);
+    });
+
+    it('a lookup in flight for longer than the bound is joined by nobody', async () => {
+      const setup = await setUpNumbered();
+      const to = 'carol@localhost';
+      void setup.lookUp(stanzaQuestion({ to }));
+      setup.clock.advance(2_001);
+      void setup.lookUp(stanzaQuestion({ to }));
+      expect(setup.source.asked).toHaveLength(3);
+    });
+
+    it('an answer is proved as of the beginning of its lookup', async () => {
+      const setup = await setUpNumbered();
+      const provedAtMs = setup.clock.now();
+      const looking = setup.lookUp(stanzaQuestion({ to: 'carol@localhost' }));
+      setup.clock.advance(500);
+      setup.order.apply(101, undefined);
+      setup.proof.acknowledge(101, setup.clock.now());
+      setup.source.asked.at(-1)?.answer(allow);
+      expect(await looking).toMatchObject({ floor: 100, provedAtMs });
+    });
   });
 });

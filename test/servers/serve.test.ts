@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Decisions } from '../../src/cache/decisions.ts';
 import { ChangeOrder } from '../../src/cache/order.ts';
+import { Proof } from '../../src/cache/proof.ts';
 import { Rosters } from '../../src/cache/rosters.ts';
 import { Routes } from '../../src/cache/routes.ts';
 import type { Parts } from '../../src/checks/ask.ts';
@@ -66,6 +67,7 @@ async function startServer({ maxInFlight = 100 } = {}): Promise<StartedServer> {
   const nats = await connect({ servers: broker.url });
   const order = new ChangeOrder();
   const source = new HeldSource();
+  const proof = new Proof(order, clock, 2_000);
   const route = { ttl_ms: 60_000, fallback: 'fail' as const, sources: { localhost: { source: 'held' } } };
   const parts: Parts = {
     routes: new Routes(
@@ -78,13 +80,17 @@ async function startServer({ maxInFlight = 100 } = {}): Promise<StartedServer> {
       },
       new Map([['held', source]]),
     ),
-    decisions: new Decisions(100, order, clock),
-    rosters: new Rosters(100, order, clock),
+    decisions: new Decisions(100, order, proof, clock),
+    rosters: new Rosters(100, order, proof, clock),
     order,
+    proof,
     clock,
     log: pino({ level: 'silent' }),
     stopping: new AbortController().signal,
-    publish: async (change) => void order.apply(change),
+    publish: async (change) => {
+      order.hear(change);
+      return 0;
+    },
   };
   const liveness = new Liveness(clock, () => nats.flush());
   const server = new RequestServer({ nats, prefix, parts, clock, liveness, log: parts.log, maxInFlight });

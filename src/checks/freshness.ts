@@ -1,0 +1,18 @@
+/** What every reply says about its freshness: the sequence that it knows, and how old the proof of that is. */
+import type { ChangeOrder } from '../cache/order.ts';
+import type { Clock } from '../clock.ts';
+import type { ReplyEnvelope } from '../wire/replies.ts';
+
+/** Older than any bound that an operator would choose: nothing is proved. */
+const unprovedAgeMs = 1e9;
+
+/** Where no stream numbers the changes, `seq` is 0: this process's own count means nothing to anyone else. */
+export function freshnessOf(
+  known: { readonly floor: number; readonly provedAtMs: number },
+  order: ChangeOrder,
+  clock: Clock,
+): Pick<ReplyEnvelope, 'seq' | 'age_ms'> {
+  if (order.ordering === 'counted') return { seq: 0, age_ms: 0 };
+  const ageMs = Math.ceil(clock.now() - known.provedAtMs);
+  return { seq: known.floor, age_ms: Math.min(ageMs, unprovedAgeMs) };
+}

@@ -1,0 +1,136 @@
+/**
+ * Who is there: every worker and hook says every second who it is and which sequence it has seen. Who was not heard for
+ * 30 seconds is gone. Workers keep the list and hand it to whoever wants to know when a change has reached everyone.
+ */
+import type { Msg, NatsConnection, Subscription } from 'nats';
+import { z } from 'zod';
+import type { Clock } from '../clock.ts';
+import { decodePayload, encodePayload } from '../wire/codec.ts';
+import { encodingOf } from '../wire/encoding.ts';
+import { wholeNumber } from '../wire/fields.ts';
+import { isInbox, queueGroup } from './subjects.ts';
+
+const announceMs = 1_000;
+/** A change is announced at once, but not every one of a thousand in a second. */
+const announceAfterChangeMs = 100;
+const goneMs = 30_000;
+/** More than any cluster has; a bound all the same, since anyone who may announce could fill the list. */
+const maxMembers = 10_000;
+
+/** What is said on `<prefix>.ctl.seen`. */
+export const announcement = z.object({
+  v: z.literal(1),
+  kind: z.enum(['worker', 'hook']),
+  /** Changes with every start. */
+  boot_id: z.string().min(1).max(64),
+  /** The name of the node, for people. */
+  name: z.string().max(256),
+  seen: wholeNumber,
+});
+
+export type Announcement = z.output<typeof announcement>;
+
+/** What is answered on `<prefix>.ctl.members`. */
+export const membersReport = z.object({
+  v: z.literal(1),
+  bound_ms: z.number(),
+  members: z.array(announcement.extend({ heard_ms: z.number() })),
+});
+
+export type MembersReport = z.output<typeof membersReport>;
+
+/** Undefined for what is no announcement. */
+export function readAnnouncement(bytes: Uint8Array): Announcement | undefined {
+  try {
+    return announcement.safeParse(decodePayload(bytes, encodingOf(bytes))).data;
+  } catch {
+    // Nobody waits for an answer to it.
+    return undefined;
+  }
+}
+
+export function seenSubject(prefix: string): string {
+  return `${prefix}.ctl.seen`;
+}
+
+export function membersSubject(prefix: string): string {
+  return `${prefix}.ctl.members`;
+}
+
+export interface MembersOptions {
+  readonly nats: NatsConnection;
+  readonly prefix: string;
+  readonly clock: Clock;
+  /** Who this worker is, without what changes. */
+  readonly self: { readonly bootId: string; readonly name: string };
+  readonly seen: () => number;
+  /** The staleness bound, for who waits for everyone. */
+  readonly boundMs: number;
+}
+
+export class Members {
+  readonly #options: MembersOptions;
+  readonly #members = new Map<string, { said: Announcement; heardAtMs: number }>();
+  readonly #subscriptions: Subscription[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #announcedAtMs = -Infinity;
+
+  constructor(options: MembersOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    const { nats, prefix } = this.#options;
+    const listen = (subject: string, queue: string | undefined, receive: (message: Msg) => void) =>
+      this.#subscriptions.push(
+        nats.subscribe(subject, {
+          ...(queue === undefined ? {} : { queue }),
+          callback: (error, message) => (error === null ? receive(message) : undefined),
+        }),
+      );
+    listen(seenSubject(prefix), undefined, (message) => this.#hear(message));
+    listen(membersSubject(prefix), queueGroup, (message) => {
+      if (isInbox(message.reply)) nats.publish(message.reply, encodePayload(this.report(), 'json'));
+    });
+    this.#announce();
+    this.#timer = setInterval(() => this.#announce(), announceMs);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await Promise.all(this.#subscriptions.map((subscription) => subscription.drain()));
+  }
+
+  /** To be called when a change was applied. */
+  changeApplied(): void {
+    if (this.#options.clock.now() - this.#announcedAtMs >= announceAfterChangeMs) this.#announce();
+  }
+
+  /** Everyone heard within the last 30 seconds. */
+  report(): MembersReport {
+    const nowMs = this.#options.clock.now();
+    for (const [bootId, { heardAtMs }] of this.#members) {
+      if (nowMs - heardAtMs > goneMs) this.#members.delete(bootId);
+    }
+    const members = [...this.#members.values()].map(({ said, heardAtMs }) => ({
+      ...said,
+      heard_ms: Math.round(nowMs - heardAtMs),
+    }));
+    return { v: 1, bound_ms: this.#options.boundMs, members };
+  }
+
+  #announce(): void {
+    const { nats, prefix, clock, self, seen } = this.#options;
+    if (nats.isClosed()) return;
+    this.#announcedAtMs = clock.now();
+    const said: Announcement = { v: 1, kind: 'worker', boot_id: self.bootId, name: self.name, seen: seen() };
+    nats.publish(seenSubject(prefix), encodePayload(said, 'json'));
+  }
+
+  #hear(message: Msg): void {
+    const said = readAnnouncement(message.data);
+    if (said === undefined) return;
+    if (this.#members.size >= maxMembers && !this.#members.has(said.boot_id)) return;
+    this.#members.set(said.boot_id, { said, heardAtMs: this.#options.clock.now() });
+  }
+}
