@@ -37,8 +37,13 @@ export function conformsAsSource(title: string, subject: Subject): void {
     it('answers many at once alike', async () => {
       const [name = ''] = names;
       const stage = await subject.open(name);
+      const warnings: Error[] = [];
+      const warned = (warning: Error) => warnings.push(warning);
+      process.on('warning', warned);
       const answers = await Promise.all(Array.from({ length: 40 }, () => subject.ask(stage.source, patient)));
       expect(answers).toEqual(answers.map(() => subject.answers[name]));
+      process.off('warning', warned);
+      expect(warnings).toEqual([]);
       await stage.source.stop();
       await stage.clear();
     });
