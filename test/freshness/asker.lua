@@ -1,0 +1,42 @@
+-- An asker for the freshness checker: a process of its own that asks as the Prosody hook does, first from the near cache,
+-- else from the workers, and writes down what it was told. The near cache is the very file that ships.
+--
+-- lua5.4 asker.lua --nats URL[,URL...] [--OPTION VALUE]...
+--   --nats         brokers, tried in random order; others that they tell of are not learnt, so that what stands before
+--                  one of them (a proxy that cuts and holds) is never gone round
+--   --prefix       subject prefix (xmpp.policy.v1)
+--   --name         who announces itself on <prefix>.ctl.seen (asker-<seed>)
+--   --seed         of what is asked in which order (1); identities and inboxes are random
+--   --users        (24) user i is u<i>@d<i mod domains>.test, 0 <= i < users
+--   --domains      (3)
+--   --rooms        (6) room k is r<k>@rooms<k mod domains>.test
+--   --joins        share of join-checks among the questions (0.2), the others are stanza-checks of two different users
+--   --rate         questions a second (1000); what a stop or a slow moment has missed is not made up for
+--   --concurrency  questions to the workers at a time (64); a miss beyond that is not asked, and counted as skipped
+--   --budget-ms    (250)
+--   --bound-ms     the staleness bound of the near cache (2000)
+--   --max-entries, --max-stamps   of the near cache (its own defaults)
+--   --encoding     messagepack or json (messagepack)
+--   --library      folder of the hook's files, for one with a planted fault (../../deploy/prosody/mod_warder)
+--   --duration     seconds (until it is ended); 0.1 s of history at most is lost when it is killed
+--
+-- After each sleep it asks before it reads, so that who was stopped is asked while all that it missed is still unread.
+--
+-- The history goes to stdout, one JSON list a line, in the order of events. Times are microseconds of CLOCK_MONOTONIC,
+-- the same for all processes of one machine (process.hrtime.bigint() / 1000n in Node). Q names a question: "s3.17" is user
+-- 3 to user 17 (bare JIDs by the scope; both send with a resource), "j3.2" user 3 into room 2. SEEN is what the near
+-- cache had seen when it was asked, and went to the worker as min_seq. REASON is the reply's reason as the source gave it,
+-- "" without one: the version that was answered, or was remembered.
+--   ["i",TIME,{"v":1,"name":,"boot_id":,"pid":,"seed":,"users":,"domains":,"rooms":}]   first line
+--   ["h",Q,ASKED,SEEN,SEQ,VERDICT,REASON]            a hit in the near cache; SEQ is the floor that it is kept with. It is
+--                                                    answered where it is asked: ASKED was read before anything else
+--   ["a",Q,ASKED,ANSWERED,SEEN,SEQ,VERDICT,REASON,AGE_MS,TTL_MS,SCOPE]   a worker's answer within the budget
+--   ["d",Q,ASKED,ANSWERED,SEEN,SEQ,VERDICT,REASON,DEGRADED]              the same, where it is a configured fallback
+--   ["f",Q,ASKED,ENDED,SEEN,KIND]                    no answer: the worker's failure kind, or one of timeout,
+--                                                    no-responders, disconnected, bad-reply
+--   ["e",TIME,"connected",SERVER,HAS_JETSTREAM] ["e",TIME,"disconnected",REASON] ["e",TIME,"woke",MICROSECONDS_ASLEEP]
+--   ["e",TIME,"settled",SEQUENCE]                    the first number of a connection
+--   ["e",TIME,"gap",SEEN_BEFORE,SEQUENCE] ["e",TIME,"lower",SEEN,SEQUENCE] ["e",TIME,"foreign",STREAM,SEQUENCE]
+--   ["s",TIME,SEEN,{near cache's stats(), and "asked":,"skipped":}]      each second, and at the end
+--   ["z",TIME]                                       last line, when it ended by --duration
+-- All of an answer is in its line and a hit is about 60 bytes, so nothing is aggregated: 1,000,000 are 60 MB.
