@@ -45,9 +45,9 @@ function expressionProblem(content: string, variables: readonly string[]): strin
 export function addressProblem(url: string): string | undefined {
   const match = /^https?:\/\/([^/?#{}]*)(.?.?)/i.exec(url);
   const [, authority = '', next = ''] = match ?? [];
+  if (/^\{[^/?]/.test(next)) return 'has a variable in its host; the host must be fixed';
   if (match === null || authority === '') return 'must be a URL such as https://policy.example.org/check';
   if (authority.includes('@')) return 'holds a user or password; put it into authorization_header';
-  if (/^\{[^/?]/.test(next)) return 'has a variable in its host; the host must be fixed';
   if (!URL.canParse(`http://${authority}`)) return `has no valid host: ${JSON.stringify(authority)}`;
   if (/#/.test(url)) return 'has a fragment (#…), which is never sent; encode it as %23 if it belongs to the path';
   if (/[\s\p{Cc}]/u.test(url)) return 'has white space in it; encode it as %20';
