@@ -1,7 +1,7 @@
 /** Asks one of the three checks and reports what came of it. */
 import type { Operation } from '../wire/operation.ts';
 import { openAsker } from './asking.ts';
-import type { Trouble } from './asking.ts';
+import type { Trouble } from './connect-once.ts';
 import { exitCodes } from './exit-codes.ts';
 import { durationWords, exitCodeOf, explainDecision, readDecision } from './explain-decision.ts';
 import type { Asked } from './explain-decision.ts';

@@ -1,22 +1,16 @@
 /** One request to the running workers, as a hook would send it, and everything that can become of it. */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { connect, ErrorCode, Events, NatsError } from 'nats';
-import type { NatsConnection } from 'nats';
+import { ErrorCode, Events, NatsError } from 'nats';
 import type { Config } from '../config/schema.ts';
-import type { FailureKind } from '../failures.ts';
 import { Failure } from '../failures.ts';
-import { connectionOptions } from '../nats/connection.ts';
 import { requestSubject } from '../nats/subjects.ts';
 import { decodePayload, encodePayload } from '../wire/codec.ts';
 import { encodingOf } from '../wire/encoding.ts';
 import type { Operation } from '../wire/operation.ts';
 import { failureReply } from '../wire/replies.ts';
-
-/** Why there is no answer. `detail` is for people. */
-export type Trouble =
-  | { trouble: 'unreachable' | 'refused' | 'no-workers' | 'timeout' | 'bad-reply'; detail: string }
-  | { trouble: 'failure'; failure: FailureKind; detail: string };
+import { connectOnce, refusals } from './connect-once.ts';
+import type { Trouble } from './connect-once.ts';
 
 export type Outcome = ({ reply: Record<string, unknown> } | Trouble) & { readonly tookMs: number };
 
@@ -25,17 +19,9 @@ export interface Asker {
   close(): Promise<void>;
 }
 
-const connectTimeoutMs = 3_000;
-
-/** Connects once: a person waits, and hears at once why not. */
 export async function openAsker(nats: Config['nats']): Promise<Asker | Trouble> {
-  let connection: NatsConnection;
-  try {
-    const options = await connectionOptions(nats, 'warder-cli');
-    connection = await connect({ ...options, reconnect: false, timeout: connectTimeoutMs });
-  } catch (error) {
-    return troubleOfConnecting(error);
-  }
+  const connection = await connectOnce(nats);
+  if ('trouble' in connection) return connection;
   // A denied subject is told here and not to the request, which would only seem to be unanswered.
   let refusal: string | undefined;
   void (async () => {
@@ -75,24 +61,6 @@ function read(bytes: Uint8Array, id: string): { reply: Record<string, unknown> }
   return failed.success
     ? { trouble: 'failure', failure: failed.data.failure, detail: failed.data.text }
     : { trouble: 'bad-reply', detail: `it names a failure that is unknown here: ${JSON.stringify(reply['failure'])}` };
-}
-
-const refusals: readonly string[] = [
-  ErrorCode.AuthorizationViolation,
-  ErrorCode.AuthenticationExpired,
-  ErrorCode.PermissionsViolation,
-];
-
-const plainWords: Readonly<Record<string, string>> = {
-  [ErrorCode.Timeout]: `no answer within ${connectTimeoutMs / 1_000} s`,
-  [ErrorCode.ConnectionRefused]: 'connection refused',
-};
-
-function troubleOfConnecting(error: unknown): Trouble {
-  const detail = error instanceof Error ? error.message : String(error);
-  if (!(error instanceof NatsError)) return { trouble: 'unreachable', detail };
-  if (refusals.includes(error.code)) return { trouble: 'refused', detail };
-  return { trouble: 'unreachable', detail: plainWords[error.code] ?? error.chainedError?.message ?? detail };
 }
 
 const askingTroubles: Readonly<Record<string, 'no-workers' | 'timeout'>> = {

@@ -1,7 +1,7 @@
 /** Why there is no answer, what that means for the XMPP servers, and what to do next. */
 import type { FailureKind } from '../failures.ts';
 import type { Operation } from '../wire/operation.ts';
-import type { Trouble } from './asking.ts';
+import type { Trouble } from './connect-once.ts';
 import type { Target } from './target.ts';
 import { columns, printable, wrap } from './terminal.ts';
 import type { Paint } from './terminal.ts';
