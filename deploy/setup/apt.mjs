@@ -36,10 +36,11 @@ export async function ensureSystemPackages(command) {
   const aptGet = findBinary('apt-get');
   const obstacle = whyNotInstallable(aptGet, process.getuid === undefined ? -1 : process.getuid());
   if (aptGet === undefined || obstacle !== undefined) throw new SetupError(cannotInstall(missing, obstacle, command));
-  const names = missing.map((one) => one.name);
   const policy = await takePolicy();
   try {
-    await install(aptGet, names, missing, command);
+    // Another set-up may have installed them while this one waited for it.
+    const wanted = missingPackages(command, process.env);
+    if (wanted.length > 0) await install(aptGet, wanted, command);
   } finally {
     policy.release();
   }
@@ -85,14 +86,13 @@ export function cannotInstall(missing, obstacle, command) {
 
 /**
  * @param {string} aptGet
- * @param {readonly string[]} names
  * @param {readonly SystemPackage[]} missing
  * @param {'start' | 'test' | 'bench'} command
  */
-async function install(aptGet, names, missing, command) {
+async function install(aptGet, missing, command) {
+  const names = missing.map((one) => one.name);
   /** @param {string} output */
-  const failed = (output) =>
-    new SetupError(`${output.trimEnd()}\nwarder: ${cannotInstall(missing, 'apt failed, see above', command)}`);
+  const failed = (output) => new SetupError(cannotInstall(missing, 'apt failed, see above', command), { output });
 
   // One broken source among an administrator's own makes `update` fail and need not be the one that is needed here.
   const update = await step('package lists (apt-get update)', () => updateLists(aptGet));

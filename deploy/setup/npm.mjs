@@ -1,7 +1,9 @@
 // Installs the npm packages when what is in node_modules is not what package-lock.json says.
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { root, runOrFail, step } from './steps.mjs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { isAlive } from './alive.mjs';
+import { root, runOrFail, say, step } from './steps.mjs';
 
 /** @typedef {Record<string, { version?: string, optional?: boolean, link?: boolean }>} LockedPackages */
 
@@ -20,20 +22,17 @@ export function isInstalled(locked, installed) {
   });
 }
 
+const folder = join(root, 'node_modules');
+const record = join(folder, '.package-lock.json');
+const lock = join(folder, '.warder-installing');
+
 /** @throws SetupError with npm's output when it fails */
 export async function ensureNpmPackages() {
-  const folder = join(root, 'node_modules');
-  const record = join(folder, '.package-lock.json');
-  const unfinished = join(folder, '.warder-installing');
-  const whole = existsSync(record) && !existsSync(unfinished);
-  if (whole && isInstalled(readPackages(join(root, 'package-lock.json')), readPackages(record))) return;
+  if (!(await takeLockUnlessInstalled())) return;
   const [file, ...args] = npmCommand(process.env);
   await step('npm packages (npm install)', async () => {
-    // An interrupted npm leaves packages with some of their files, which it would take for whole ones the next time.
-    if (!whole) rmSync(folder, { recursive: true, force: true });
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(unfinished, '');
-    await runOrFail('the npm packages could not be installed', file, [
+    if (!existsSync(record)) empty(folder, lock);
+    const install = [
       ...args,
       // Not `ci`, which insists on an entry in package-lock.json for each optional binary of every other platform.
       'install',
@@ -45,12 +44,61 @@ export async function ensureNpmPackages() {
       '--no-audit',
       '--no-fund',
       '--loglevel=error',
-      // npm's own pauses add up to more than a minute of silence where there is no network.
+      // The versions are locked, so what npm has in its cache is right.
+      '--prefer-offline',
+      // npm repeats each failed request for itself: its own pauses add up to minutes of silence without a network.
+      '--fetch-retries=1',
       '--fetch-retry-mintimeout=1000',
-      '--fetch-retry-maxtimeout=5000',
-    ]);
-    rmSync(unfinished, { force: true });
+      '--fetch-retry-maxtimeout=1000',
+    ];
+    // npm would first finish what it does; the lock it leaves says that none of it counts.
+    await runOrFail('the npm packages could not be installed', file, install, { killable: true });
+    rmSync(lock, { force: true });
   });
+}
+
+/** @returns {Promise<boolean>} false when the packages are there, by then at the latest */
+async function takeLockUnlessInstalled() {
+  for (let told = false; ;) {
+    const holder = existsSync(lock) ? Number(readFileSync(lock, 'utf8')) : undefined;
+    if (holder === undefined) {
+      if (existsSync(record) && isInstalled(readPackages(join(root, 'package-lock.json')), readPackages(record))) {
+        return false;
+      }
+      if (takeLock()) return true;
+    } else if (isAlive(holder)) {
+      if (!told) say(`waiting for another set-up, process ${holder}, that installs npm packages`);
+      told = true;
+      await delay(200);
+    } else {
+      // An interrupted npm leaves packages with some of their files, which it would take for whole ones the next time.
+      rmSync(record, { force: true });
+      rmSync(lock, { force: true });
+    }
+  }
+}
+
+/** @returns {boolean} false when another set-up was faster */
+function takeLock() {
+  mkdirSync(folder, { recursive: true });
+  try {
+    writeFileSync(lock, String(process.pid), { flag: 'wx' });
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    throw error;
+  }
+}
+
+/**
+ * @param {string} path of a folder
+ * @param {string} except what stays in it
+ */
+function empty(path, except) {
+  for (const name of readdirSync(path)) {
+    const entry = join(path, name);
+    if (entry !== except) rmSync(entry, { recursive: true, force: true });
+  }
 }
 
 /**

@@ -1,6 +1,7 @@
 // Keeps daemons from starting while Debian packages are installed: a policy-rc.d that says no, put in place for that
 // time only. The file is the lock between two set-ups at once, too.
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { isAlive } from './alive.mjs';
 
 export const policyPath = '/usr/sbin/policy-rc.d';
 
@@ -55,16 +56,6 @@ function holderOf(path) {
   ignoreMissing(() => (text = readFileSync(path, 'utf8')));
   const match = ours.exec(text);
   return match === null ? undefined : Number(match[1]);
-}
-
-/** @param {number} pid */
-function isAlive(pid) {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return codeOf(error) === 'EPERM';
-  }
 }
 
 /**

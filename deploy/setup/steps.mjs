@@ -15,11 +15,12 @@ const signalCodes = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 };
 export class SetupError extends Error {
   /**
    * @param {string} message
-   * @param {number} [exitCode]
+   * @param {{ exitCode?: number, output?: string }} [details] `output` is shown before the message
    */
-  constructor(message, exitCode = unavailable) {
+  constructor(message, { exitCode = unavailable, output = '' } = {}) {
     super(message);
     this.exitCode = exitCode;
+    this.output = output === '' ? '' : `${output.trimEnd()}\n`;
   }
 }
 
@@ -56,7 +57,7 @@ export async function step(title, action) {
 class Interrupted extends SetupError {
   /** @param {keyof typeof signalCodes} signal */
   constructor(signal) {
-    super(`stopped by ${signal}; running it again goes on from here`, signalCodes[signal]);
+    super(`stopped by ${signal}; running it again goes on from here`, { exitCode: signalCodes[signal] });
   }
 }
 
@@ -102,8 +103,9 @@ export async function runSetup(action) {
   } catch (error) {
     // What the file system refuses (permission, space) is the user's to mend as well, and its message says what it is.
     if (!(error instanceof SetupError) && !(error instanceof Error && 'syscall' in error)) throw error;
-    process.stderr.write(`warder: ${error.message}\n`);
-    process.exitCode = error instanceof SetupError ? error.exitCode : unavailable;
+    const { output, exitCode } = error instanceof SetupError ? error : { output: '', exitCode: unavailable };
+    process.stderr.write(`${output}warder: ${error.message}\n`);
+    process.exitCode = exitCode;
   } finally {
     for (const signal of Object.keys(signalCodes)) process.off(signal, onSignal);
   }
@@ -116,13 +118,13 @@ export async function runSetup(action) {
  * that must not be cut off half-way (`uninterruptible`) is waited for, any other is told to end.
  * @param {string} file
  * @param {readonly string[]} args
- * @param {{ env?: Record<string, string>, show?: boolean, uninterruptible?: string }} [options]
- *   `uninterruptible` is what the user is told about why it goes on
+ * @param {{ env?: Record<string, string>, show?: boolean, uninterruptible?: string, killable?: boolean }} [options]
+ *   `uninterruptible` is what the user is told about why it goes on; `killable` ends it at once, whatever it leaves
  * @returns {Promise<{ code: number, output: string }>} code 127 when it could not be started
  * @throws SetupError when a signal came meanwhile
  */
 export async function run(file, args, options = {}) {
-  const { env = {}, show = false, uninterruptible } = options;
+  const { env = {}, show = false, uninterruptible, killable = false } = options;
   const child = spawn(file, args, {
     cwd: root,
     env: { ...process.env, ...env },
@@ -136,7 +138,7 @@ export async function run(file, args, options = {}) {
     stream.on('data', (/** @type {string} */ chunk) => (output += chunk));
   }
   interruptChild = (signal) => {
-    if (uninterruptible === undefined) child.kill(signal);
+    if (uninterruptible === undefined) killGroup(child.pid, killable ? 'SIGKILL' : signal);
     else if (signal !== 'SIGKILL') process.stdout.write(`\nwarder: ${uninterruptible} ... `);
   };
   const code = await new Promise((resolve) => {
@@ -152,6 +154,19 @@ export async function run(file, args, options = {}) {
 }
 
 /**
+ * The whole group, as a terminal would: some tools are a script that waits for the real program.
+ * @param {number | undefined} pid of its leader
+ * @param {NodeJS.Signals} signal
+ */
+function killGroup(pid, signal) {
+  try {
+    if (pid !== undefined) process.kill(-pid, signal);
+  } catch {
+    // It has ended in this moment.
+  }
+}
+
+/**
  * As `run`, and a failure ends the set-up: the child's output, then one line.
  * @param {string} failure the line
  * @param {string} file
@@ -160,6 +175,5 @@ export async function run(file, args, options = {}) {
  */
 export async function runOrFail(failure, file, args, options) {
   const { code, output } = await run(file, args, options);
-  if (code !== 0)
-    throw new SetupError(`${failure}\n${output.trimEnd()}\nwarder: ${failure} (exit code ${code})`, unavailable);
+  if (code !== 0) throw new SetupError(`${failure} (exit code ${code})`, { output });
 }
