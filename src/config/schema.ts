@@ -1,6 +1,7 @@
 /** The configuration file's shape: every key with its default, its unit in its name and what would be right. */
 import { z } from 'zod';
 import { natsUrls, splitCredentials } from './nats-url.ts';
+import type { Credentials } from './nats-url.ts';
 import { wholeRoute, wholeRoutes } from './routes.ts';
 import { sourceConfig } from './sources.ts';
 
@@ -69,6 +70,13 @@ const rosters = z
 
 const notices = z.strictObject({ sources: routes(z.strictObject(named)) }).prefault({});
 
+interface NatsSettings extends Credentials {
+  url: string[];
+  subject_prefix: string;
+  creds_file?: string | undefined;
+  tls?: z.output<typeof tls> | undefined;
+}
+
 const nats = z
   .strictObject({
     url: natsUrls.prefault('nats://127.0.0.1:4222'),
@@ -89,9 +97,11 @@ const nats = z
     for (const [key] of ways.slice(1))
       add(key, `stands beside ${ways[0]?.[0] ?? ''}; one way to authenticate is enough`);
   })
-  .transform(({ url, ...rest }) => {
+  .transform(({ url, ...rest }): NatsSettings => {
     const { urls, credentials } = splitCredentials(url);
-    return { ...rest, ...credentials, url: urls };
+    if (Object.keys(credentials).length === 0) return { ...rest, url: urls };
+    const { subject_prefix, tls: secured } = rest;
+    return { subject_prefix, tls: secured, ...credentials, url: urls };
   })
   .prefault({});
 
@@ -126,7 +136,12 @@ export const configSchema = z.strictObject({
     .prefault({}),
   freshness: z
     .strictObject({
-      bound_ms: z.number().int().min(200).max(minute).default(2 * second),
+      bound_ms: z
+        .number()
+        .int()
+        .min(200)
+        .max(minute)
+        .default(2 * second),
       stream_replicas: z.number().int().min(1).max(5).default(1),
     })
     .prefault({}),
