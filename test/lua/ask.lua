@@ -175,6 +175,16 @@ test("believes only the reply to its own request", function ()
 	equal(answer.failure, "bad-reply");
 end);
 
+test("hears from a worker that its request could not be read", function ()
+	local world = new_asker();
+	local answer = world.ask("stanza-check", {});
+	world.sent[1].respond({ failure = "bad-request", text = "" }, "");
+	equal(answer.failure, "bad-request");
+	answer = world.ask("stanza-check", {});
+	world.sent[2].respond({ verdict = "allow" }, "");
+	equal(answer.failure, "bad-reply");
+end);
+
 test("takes garbage and what is too large for a bad reply", function ()
 	for _, message in ipairs {
 		{ payload = "" }, { payload = "OK" }, { payload = "\xC1" }, { payload = "[]" }, { payload = "", oversize = true },

@@ -1,6 +1,4 @@
--- JSON is Prosody's own; MessagePack is tested beside.
-package.path = (arg[0]:match("^(.*)/[^/]*$") or ".").."/?.lua;/usr/lib/prosody/?.lua;"..package.path;
-package.cpath = "/usr/lib/prosody/?.so;"..package.cpath;
+package.path = (arg[0]:match("^(.*)/[^/]*$") or ".").."/?.lua;"..package.path;
 local harness = require "harness";
 local test, equal, check = harness.test, harness.equal, harness.check;
 local codec = module:require "codec";
@@ -29,7 +27,7 @@ test("refuses what is no map", function ()
 	for _, bytes in ipairs {
 		"", "\x90", "\xC0", "\x05", "\xA1a", " ", "{", '{"a":', "[]", " []", ' "a"', "{\"a\":1", "{]", ("["):rep(100000),
 		' '..('{"a":'):rep(100000),
-		'{"a":'..("["):rep(40)..("]"):rep(40).."}", '{"a":"\255"}', '{"__array":[1],"a":1}', '{"__hash":[[],1]}', "{}\0{", "null",
+		'{"a":'..("["):rep(40)..("]"):rep(40).."}", '{"a":"\255"}', "{}\0{", "null",
 		" null", "not found",
 	} do
 		local value, err, detail = codec.decode(bytes);
@@ -42,6 +40,21 @@ end);
 test("refuses what is over 4 MiB unread", function ()
 	local bytes = "\x81\xA1a\xDB"..string.pack(">s4", ("x"):rep(4 * 1024 * 1024));
 	equal(select(2, codec.decode(bytes)), "bad-reply");
+end);
+
+test("writes no JSON that is none", function ()
+	equal(codec.encode({ a = "\0\1\n\"\\\127é" }, "json"), '{"a":"\\u0000\\u0001\\n\\"\\\\\127é"}');
+	equal(codec.encode({ a = 1789000000123 }, "json"), '{"a":1789000000123}');
+	equal(codec.encode({ a = -0.5 }, "json"), '{"a":-0.5}');
+	local cycle = {};
+	cycle.cycle = cycle;
+	for _, value in ipairs { 0 / 0, 1 / 0, print, cycle, { [true] = 1 }, { 1, nil, 3 }, { 1, a = 2 } } do
+		check(not pcall(codec.encode, { a = value }, "json"), "it was written");
+	end
+end);
+
+test("gives no key a meaning of its own", function ()
+	equal(codec.decode('{"__array":[1],"__hash":["a",1]}'), { __array = { 1 }, __hash = { "a", 1 } });
 end);
 
 test("counts only brackets outside of strings", function ()

@@ -7,6 +7,7 @@
 -- messagepack.decode(bytes) -> value, or nil, text        one value and nothing after it; never raises
 -- messagepack.list(table), messagepack.map(table) -> table, marked as what it is when it is empty
 -- messagepack.is_list(value), messagepack.is_map(value), messagepack.is_null(value)
+-- messagepack.check_key(key, seen)       raises for a key that no map may have, or not again; for other decoders too
 -- An empty table without mark is a list. nil is an absent key, and messagepack.null within a list.
 
 local type, pairs, ipairs, next, pcall, error = type, pairs, ipairs, next, pcall, error;
@@ -164,6 +165,14 @@ local function decode_list(bytes, at, n, depth)
 	return t, at;
 end
 
+-- __proto__ is a key like another here, and a weapon on the other side of the wire, where it is refused too.
+local function check_key(key, seen)
+	if type(key) ~= "string" then error("a key is not a string", 0); end
+	if seen[key] then error("a map has a key twice", 0); end
+	if key == "__proto__" then error("a key is __proto__", 0); end
+	seen[key] = true;
+end
+
 local function decode_map(bytes, at, n, depth)
 	if 2 * n > #bytes - at + 1 then error("truncated", 0); end
 	if depth >= max_depth then error("nested more than "..max_depth.." deep", 0); end
@@ -171,9 +180,7 @@ local function decode_map(bytes, at, n, depth)
 	for _ = 1, n do
 		local key, item;
 		key, at = decode_value(bytes, at, depth + 1);
-		if type(key) ~= "string" then error("a key is not a string", 0); end
-		if seen[key] then error("a map has a key twice", 0); end
-		seen[key] = true;
+		check_key(key, seen);
 		item, at = decode_value(bytes, at, depth + 1);
 		t[key] = item;
 	end
@@ -283,5 +290,6 @@ return {
 	is_list = is_list;
 	is_map = is_map;
 	is_null = is_null;
+	check_key = check_key;
 	null = null;
 };

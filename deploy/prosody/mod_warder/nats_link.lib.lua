@@ -11,11 +11,11 @@
 
 local server_loop = require "net.server";
 local basic_resolver = require "net.resolvers.basic";
-local json = require "util.json";
 local timer = require "util.timer";
 local monotonic = require "util.time".monotonic;
 local is_address = require "util.net".pton;
 
+local json = module:require "json";
 local protocol = module:require "nats_protocol";
 local tls = module:require "nats_tls";
 
@@ -102,8 +102,8 @@ end
 local operations = {};
 
 operations["INFO"] = function (self, operation)
-	local ok, info = pcall(json.decode, operation.json);
-	if not ok or type(info) ~= "table" then return lose(self, "malformed INFO"); end
+	local info = json.decode(operation.json);
+	if type(info) ~= "table" then return lose(self, "malformed INFO"); end
 	self.info = info;
 	self.owner:on_info(self, info);
 	if self.phase ~= "greeting" then return; end

@@ -29,7 +29,7 @@ local conditions = set("bad-request", "conflict", "feature-not-implemented", "fo
 
 -- What XML 1.0 has no form for would end the stream of the client that it is sent to.
 local function is_text(value)
-	return type(value) == "string" and not value:find("[%z\1-\8\11\12\14-\31]") and not value:find("\xEF\xBF[\xBE\xBF]");
+	return type(value) == "string" and not value:find("[\0-\8\11\12\14-\31]") and not value:find("\xEF\xBF[\xBE\xBF]");
 end
 
 local function is_string(value) return type(value) == "string"; end
@@ -155,7 +155,10 @@ end
 local function check(operation, reply, id)
 	if not is_map(reply) then return nil, "bad-reply", "it is no map"; end
 	if reply.v ~= 1 then return nil, "bad-reply", "another version"; end
-	if reply.id ~= id then return nil, "bad-reply", "another id"; end
+	-- A worker that cannot read a request cannot repeat its id. What it says then must not be lost: a sender who managed
+	-- to make his own check unreadable would otherwise get the fallback.
+	local is_unreadable = reply.id == "" and reply.failure ~= nil;
+	if reply.id ~= id and not is_unreadable then return nil, "bad-reply", "another id"; end
 	if reply.failure ~= nil then
 		if type(reply.failure) == "string" and failures[reply.failure] then
 			return nil, reply.failure, type(reply.text) == "string" and reply.text or nil;
