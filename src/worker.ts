@@ -101,6 +101,15 @@ async function assemble(
     inFlight: () => server?.inFlight ?? 0,
     refusedReplySubjects: () => server?.refusedReplySubjects ?? 0,
     stalls: () => liveness?.stalls ?? 0,
+    freshness: () => ({
+      seen: order.seen,
+      ageSeconds: proof.ageMs / 1_000,
+      boundSeconds: proof.boundMs / 1_000,
+      isNumbered: order.ordering === 'numbered',
+      ...order.counts,
+      unproved: decisions.unproved,
+      ...(invalidations?.counts ?? { ticks: 0, ticksFailed: 0, foreign: 0 }),
+    }),
     nats: () => ({
       connected: connection?.isConnected() ?? false,
       reconnects: connection?.counts.reconnects ?? 0,

@@ -83,8 +83,9 @@ export async function connectionOptions(config: Config['nats'], role: string): P
   return {
     servers: [...config.url],
     name: role,
-    // Inboxes of their own let the broker's permissions keep one client from reading another's replies.
-    inboxPrefix: `_INBOX.${role}-${randomBytes(6).toString('hex')}`,
+    // Inboxes of their own let the broker's permissions keep one role from reading another's replies; a wildcard in
+    // them is a whole token.
+    inboxPrefix: `_INBOX.${role}.${randomBytes(6).toString('hex')}`,
     maxReconnectAttempts: -1,
     reconnectTimeWait: reconnectWaitMs,
     reconnectJitter: reconnectWaitMs,

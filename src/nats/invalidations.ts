@@ -61,6 +61,7 @@ export class Invalidations {
   stop(): void {
     this.#stopped = true;
     clearInterval(this.#ticking);
+    if (this.#options.nats.isClosed()) return;
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
   }
 

@@ -96,9 +96,10 @@ export class Members {
     this.#timer = setInterval(() => this.#announce(), announceMs);
   }
 
-  async stop(): Promise<void> {
+  stop(): void {
     clearInterval(this.#timer);
-    await Promise.all(this.#subscriptions.map((subscription) => subscription.drain()));
+    if (this.#options.nats.isClosed()) return;
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
   }
 
   /** To be called when a change was applied. */

@@ -93,19 +93,29 @@ export class RequestServer {
   }
 
   /**
-   * Leaves the queue group, then waits for the answers to what had arrived, for at most `timeoutMs`, and flushes them.
-   * Draining a subscription does not wait for handlers that still work (nats.js), so they are counted here.
+   * Leaves the queue group, then waits for the answers to what had arrived, and flushes them; for at most `timeoutMs`
+   * in all, since a broker that is gone answers neither.
    */
   async stop(timeoutMs: number): Promise<void> {
-    await Promise.all(this.#subscriptions.map((subscription) => subscription.drain()));
-    const work = Promise.all(this.#inFlight);
     let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise((resolve) => {
+    const patience = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, timeoutMs);
     });
-    await Promise.race([work, patience]);
+    await Promise.race([this.#drain(), patience]);
     clearTimeout(timer);
-    if (!this.#options.nats.isClosed()) await this.#options.nats.flush();
+  }
+
+  /** Draining a subscription does not wait for handlers that still work (nats.js), so they are counted here. */
+  async #drain(): Promise<void> {
+    const { nats, log } = this.#options;
+    try {
+      await Promise.all(this.#subscriptions.map((subscription) => subscription.drain()));
+      await Promise.all(this.#inFlight);
+      await nats.flush();
+    } catch (error) {
+      // The connection ended meanwhile, and with it whoever waited.
+      log.warn({ detail: String(error) }, 'drained without the broker');
+    }
   }
 
   #receive(operation: Operation, message: Msg): void {

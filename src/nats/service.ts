@@ -22,7 +22,7 @@ export interface ServiceOptions {
 const verbs = ['PING', 'INFO', 'STATS'] as const;
 
 /** Answers until stopped. */
-export function startService(options: ServiceOptions): { stop(): Promise<void> } {
+export function startService(options: ServiceOptions): { stop(): void } {
   const { nats, id } = options;
   const started = new Date().toISOString();
   const subscriptions: Subscription[] = [];
@@ -37,8 +37,9 @@ export function startService(options: ServiceOptions): { stop(): Promise<void> }
     }
   }
   return {
-    stop: async () => {
-      await Promise.all(subscriptions.map((subscription) => subscription.drain()));
+    stop: () => {
+      if (nats.isClosed()) return;
+      for (const subscription of subscriptions) subscription.unsubscribe();
     },
   };
 }

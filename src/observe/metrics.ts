@@ -37,6 +37,19 @@ export interface Readings {
   readonly inFlight: () => number;
   readonly refusedReplySubjects: () => number;
   readonly stalls: () => number;
+  readonly freshness: () => {
+    seen: number;
+    ageSeconds: number;
+    boundSeconds: number;
+    isNumbered: boolean;
+    applied: number;
+    gaps: number;
+    clears: number;
+    unproved: number;
+    ticks: number;
+    ticksFailed: number;
+    foreign: number;
+  };
   readonly nats: () => { connected: boolean; reconnects: number; errors: number };
 }
 
@@ -102,6 +115,62 @@ export function createMetrics(readings: Readings): Metrics {
       each(readings.decided(), ({ operation, source, verdict, degraded, count }) =>
         set({ operation, source, verdict, degraded: String(degraded) }, count),
       ),
+  );
+  counter('warder_changes_applied_total', 'Changes of others and of our own that were applied.', [], (set) =>
+    set({}, readings.freshness().applied),
+  );
+  counter(
+    'warder_changes_gaps_total',
+    'Times that a number of the stream was missed and everything was cleared.',
+    [],
+    (set) => set({}, readings.freshness().gaps),
+  );
+  counter(
+    'warder_changes_clears_total',
+    'Times that everything remembered was dropped, gaps and reconnects included.',
+    [],
+    (set) => set({}, readings.freshness().clears),
+  );
+  counter(
+    'warder_changes_foreign_total',
+    'Messages on the subject of invalidated things that were not our stream’s.',
+    [],
+    (set) => set({}, readings.freshness().foreign),
+  );
+  gauge('warder_changes_seen', 'The highest number of the stream that was applied.', [], (set) =>
+    set({}, readings.freshness().seen),
+  );
+  gauge(
+    'warder_freshness_age_seconds',
+    'How old the proof is that what is remembered is fresh; absent before the first.',
+    [],
+    (set) => {
+      const { ageSeconds } = readings.freshness();
+      if (Number.isFinite(ageSeconds)) set({}, ageSeconds);
+    },
+  );
+  gauge(
+    'warder_freshness_bound_seconds',
+    'The configured staleness bound: nothing older is served from memory.',
+    [],
+    (set) => set({}, readings.freshness().boundSeconds),
+  );
+  gauge(
+    'warder_freshness_jetstream',
+    '1 when a stream orders the changes, 0 when freshness cannot be proved.',
+    [],
+    (set) => set({}, readings.freshness().isNumbered ? 1 : 0),
+  );
+  counter('warder_freshness_ticks_total', 'Ticks published to prove freshness, by outcome.', ['outcome'], (set) => {
+    const { ticks, ticksFailed } = readings.freshness();
+    set({ outcome: 'acknowledged' }, ticks - ticksFailed);
+    set({ outcome: 'failed' }, ticksFailed);
+  });
+  counter(
+    'warder_freshness_unproved_total',
+    'Remembered decisions that were not served for want of a recent proof.',
+    [],
+    (set) => set({}, readings.freshness().unproved),
   );
   counter('warder_event_loop_stalls_total', 'Times that the event loop stood still for over 100 ms.', [], (set) =>
     set({}, readings.stalls()),
