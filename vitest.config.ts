@@ -3,7 +3,15 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: ['test/servers/**'] } },
+      {
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/servers/**'],
+          // Against hangs only: on a busy machine the property tests take their time.
+          testTimeout: 60_000,
+        },
+      },
       {
         test: {
           name: 'servers',
