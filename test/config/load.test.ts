@@ -178,7 +178,7 @@ describe('a configuration that is wrong', () => {
       yaml: 'log: { level: info }',
       env: { WARDER_LOG_LEVEL: 'deb' },
       want: [
-        'environment: WARDER_LOG_LEVEL: must be one of trace, debug, info, warn, error, silent, not the text "deb"',
+        'environment: WARDER_LOG_LEVEL: must be one of trace, debug, info, warn, error, silent, not the text "deb"; did you mean debug?',
       ],
     },
     {
