@@ -10,12 +10,12 @@ import { ChangeOrder } from './cache/order.ts';
 import { Proof } from './cache/proof.ts';
 import { Rosters } from './cache/rosters.ts';
 import { Routes } from './cache/routes.ts';
+import type { Change } from './changes.ts';
 import type { Parts } from './checks/ask.ts';
 import { monotonicClock } from './clock.ts';
 import type { Config } from './config/schema.ts';
 import { startHttp } from './http/server.ts';
 import { openConnection } from './nats/connection.ts';
-import type { Connection } from './nats/connection.ts';
 import { Invalidations } from './nats/invalidations.ts';
 import { Liveness } from './nats/liveness.ts';
 import { Members } from './nats/members.ts';
@@ -24,12 +24,12 @@ import type { Answered } from './nats/serve.ts';
 import { startService } from './nats/service.ts';
 import { Health } from './observe/health.ts';
 import { createMetrics } from './observe/metrics.ts';
-import type { DecidedReading } from './observe/metrics.ts';
+import { readingsOf } from './readings.ts';
+import type { Counting } from './readings.ts';
 import { Releasers } from './releasers.ts';
 import { createSource } from './sources/registry.ts';
 import type { Source } from './sources/source.ts';
 import { version } from './version.ts';
-import { operationNames } from './wire/operation.ts';
 
 export interface WorkerOptions {
   readonly config: Config;
@@ -75,62 +75,32 @@ async function assemble(
   const proof = new Proof(order, clock, config.freshness.bound_ms);
   const decisions = new Decisions(config.cache.max_decisions, order, proof, clock);
   const rosters = new Rosters(config.cache.max_rosters, order, proof, clock);
-  let invalidations: Invalidations | undefined;
+  const counting: Counting = { decisions, rosters, order, proof };
   const publish: Parts['publish'] = async (change, reason, signal) => {
-    // Before there is a connection nobody else remembers anything of ours.
-    if (invalidations === undefined) order.hear(change);
-    const sequence = (await invalidations?.publish(change, reason, signal)) ?? 0;
+    if (counting.invalidations === undefined) throw new Error('not connected to NATS yet');
+    const sequence = await counting.invalidations.publish(change, reason, signal);
     log.info({ change, reason, sequence }, 'change published');
     return sequence;
   };
+  const publishLater = (change: Change, reason: string) => {
+    // Before there is a connection nobody else remembers anything of ours.
+    if (counting.invalidations === undefined) order.hear(change);
+    else {
+      publish(change, reason, stopping.signal).catch((error: unknown) =>
+        log.warn({ change, detail: String(error) }, 'change not published'),
+      );
+    }
+  };
 
-  let connection: Connection | undefined;
-  let server: RequestServer | undefined;
-  let liveness: Liveness | undefined;
-  let routes: Routes | undefined;
   let running = true;
-  const metrics = createMetrics({
-    version,
-    decided: () => decidedOf(routes),
-    operations: () =>
-      operationNames.flatMap((operation) => (server ? [{ operation, ...server.stats[operation] }] : [])),
-    caches: () => [
-      { cache: 'decisions', ...cacheReading(decisions) },
-      { cache: 'rosters', ...cacheReading(rosters) },
-    ],
-    inFlight: () => server?.inFlight ?? 0,
-    refusedReplySubjects: () => server?.refusedReplySubjects ?? 0,
-    stalls: () => liveness?.stalls ?? 0,
-    freshness: () => ({
-      seen: order.seen,
-      ageSeconds: proof.ageMs / 1_000,
-      boundSeconds: proof.boundMs / 1_000,
-      isNumbered: order.ordering === 'numbered',
-      ...order.counts,
-      unproved: decisions.unproved,
-      ...(invalidations?.counts ?? { ticks: 0, ticksFailed: 0, foreign: 0 }),
-    }),
-    nats: () => ({
-      connected: connection?.isConnected() ?? false,
-      reconnects: connection?.counts.reconnects ?? 0,
-      errors: connection?.counts.errors ?? 0,
-    }),
-  });
+  const metrics = createMetrics(readingsOf(counting));
   const health = new Health({
-    nats: () => connection?.isConnected() ?? false,
-    subscribed: () => server !== undefined,
+    nats: () => counting.connection?.isConnected() ?? false,
+    subscribed: () => counting.server !== undefined,
     running: () => running,
   });
-  const http = await startHttp({
-    ...config.http,
-    registry: metrics.registry,
-    health,
-    push: {
-      token: config.http.push_token,
-      timeoutMs: pushTimeoutMs,
-      publish: (change, reason, signal) => publish(change, reason, signal),
-    },
-  });
+  const push = { token: config.http.push_token, timeoutMs: pushTimeoutMs, publish };
+  const http = await startHttp({ ...config.http, registry: metrics.registry, health, push });
   releasers.push(() => http.stop());
 
   const sources = new Map<string, Source>();
@@ -139,34 +109,33 @@ async function assemble(
       name,
       log: log.child({ source: name }),
       clock,
-      changed: (change, reason) => {
-        publish(change, reason, stopping.signal).catch((error: unknown) =>
-          log.warn({ change, detail: String(error) }, 'change not published'),
-        );
-      },
+      changed: publishLater,
       observe: (outcome, seconds) => metrics.observeSource(name, sourceConfig.type, outcome, seconds),
     });
     releasers.push(() => source.stop());
     sources.set(name, source);
   }
   releasers.push(() => stopping.abort());
-  routes = new Routes(config.operations, sources);
+  const routes = new Routes(config.operations, sources);
+  counting.routes = routes;
   const unrouted = routes.unrouted().filter((operation) => operation !== 'user-removed');
   if (unrouted.length > 0) log.warn({ operations: unrouted }, 'no source configured: answered with source-unavailable');
 
-  connection = await openConnection(config.nats, 'warder-worker', log, true);
-  const { nats, close } = connection;
-  releasers.push(close);
-  liveness = new Liveness(clock, () => nats.flush());
+  const connection = await openConnection(config.nats, 'warder-worker', log, true);
+  counting.connection = connection;
+  const { nats } = connection;
+  releasers.push(() => connection.close());
+  const liveness = new Liveness(clock, () => nats.flush());
+  counting.liveness = liveness;
   liveness.start();
-  releasers.push(() => liveness?.stop());
+  releasers.push(() => liveness.stop());
 
   const prefix = config.nats.subject_prefix;
   const replicas = config.freshness.stream_replicas;
-  const following = new Invalidations({ nats, prefix, replicas, id, order, proof, clock, log });
-  await following.start();
-  releasers.push(() => following.stop());
-  invalidations = following;
+  const invalidations = new Invalidations({ nats, prefix, replicas, id, order, proof, clock, log });
+  releasers.push(() => invalidations.stop());
+  await invalidations.start();
+  counting.invalidations = invalidations;
   const members = new Members({
     nats,
     prefix,
@@ -181,13 +150,13 @@ async function assemble(
 
   const parts: Parts = { routes, decisions, rosters, order, proof, clock, log, stopping: stopping.signal, publish };
   const maxInFlight = config.limits.max_in_flight;
-  server = new RequestServer({ nats, prefix, parts, clock, liveness, log, maxInFlight, onAnswered });
-  const requests = server;
-  requests.start();
-  releasers.push(() => requests.stop(config.limits.drain_timeout_ms));
-  const service = startService({ nats, prefix, id, version, stats: requests.stats });
+  const server = new RequestServer({ nats, prefix, parts, clock, liveness, log, maxInFlight, onAnswered });
+  server.start();
+  releasers.push(() => server.stop(config.limits.drain_timeout_ms));
+  const service = startService({ nats, prefix, id, version, stats: server.stats });
   releasers.push(() => service.stop());
   await nats.flush();
+  counting.server = server;
   log.info({ id, version, prefix, http: http.url }, 'worker ready');
 
   return {
@@ -199,19 +168,4 @@ async function assemble(
       return releasers.release();
     },
   };
-}
-
-function cacheReading({ memory, flights }: Decisions | Rosters) {
-  return { ...memory.counts, size: memory.size, max: memory.max, inFlight: flights.inFlight, joined: flights.joined };
-}
-
-function* decidedOf(routes: Routes | undefined): Generator<DecidedReading> {
-  for (const { operation, source, counts } of routes?.all() ?? []) {
-    for (const [verdict, count] of Object.entries(counts.decided)) {
-      yield { operation, source: source.name, verdict, degraded: false, count };
-    }
-    for (const [verdict, count] of Object.entries(counts.degraded)) {
-      yield { operation, source: source.name, verdict, degraded: true, count };
-    }
-  }
 }

@@ -7,20 +7,26 @@ import type { Ask, Parts } from './ask.ts';
 import { beforeDeadline } from './deadline.ts';
 import { freshnessOf } from './freshness.ts';
 
-/** Forgets first, so that a source that is down delays no freshness. @throws Failure `source-unavailable` */
+/**
+ * Forgets first, so that a source that is down delays no freshness. Both go on when the budget is over: what was not
+ * acknowledged is published again, and the application hears it.
+ * @throws Failure `source-unavailable`
+ */
 export async function removeUser(request: UserRemoved, ask: Ask, parts: Parts): Promise<UserRemovedReply> {
-  const { user, id, traceparent } = request;
-  const sequence = await parts.publish({ user: user.bare }, 'user-removed');
-  const source = parts.routes.of('user-removed', user.domain)?.source;
-  if (source?.userRemoved !== undefined) {
-    const telling = source.userRemoved(user, id, { signal: parts.stopping, traceparent });
-    try {
-      await beforeDeadline(telling, ask.deadlineMs, parts.clock);
-    } catch (error) {
-      if (!(error instanceof SourceUnavailable)) throw error;
-      throw new Failure('source-unavailable', error.message, { cause: error });
-    }
+  const { user, id } = request;
+  const { clock, order, proof, stopping } = parts;
+  try {
+    const publishing = parts.publish({ user: user.bare }, 'user-removed', stopping);
+    const floor = await beforeDeadline(publishing, ask.deadlineMs, clock);
+    await beforeDeadline(tellApplication(request, parts), ask.deadlineMs, clock);
+    return { v: 1, id, ...freshnessOf({ floor, provedAtMs: proof.provedAtMs }, order, clock), forgotten: true };
+  } catch (error) {
+    if (!(error instanceof SourceUnavailable)) throw error;
+    throw new Failure('source-unavailable', error.message, { cause: error });
   }
-  const known = { floor: sequence, provedAtMs: parts.proof.provedAtMs };
-  return { v: 1, id, ...freshnessOf(known, parts.order, parts.clock), forgotten: true };
+}
+
+async function tellApplication({ user, id, traceparent }: UserRemoved, { routes, stopping }: Parts): Promise<void> {
+  const source = routes.of('user-removed', user.domain)?.source;
+  await source?.userRemoved?.(user, id, { signal: stopping, traceparent });
 }

@@ -1,0 +1,72 @@
+/** Where the metrics find their numbers in the parts of a worker, while they are being built as well. */
+import type { Decisions } from './cache/decisions.ts';
+import type { ChangeOrder } from './cache/order.ts';
+import type { Proof } from './cache/proof.ts';
+import type { Rosters } from './cache/rosters.ts';
+import type { Routes } from './cache/routes.ts';
+import type { Connection } from './nats/connection.ts';
+import type { Invalidations } from './nats/invalidations.ts';
+import type { Liveness } from './nats/liveness.ts';
+import type { RequestServer } from './nats/serve.ts';
+import type { DecidedReading, Readings } from './observe/metrics.ts';
+import { version } from './version.ts';
+import { operationNames } from './wire/operation.ts';
+
+/** The parts that count something. Those that are not there yet have counted nothing. */
+export interface Counting {
+  readonly decisions: Decisions;
+  readonly rosters: Rosters;
+  readonly order: ChangeOrder;
+  readonly proof: Proof;
+  routes?: Routes;
+  connection?: Connection;
+  liveness?: Liveness;
+  invalidations?: Invalidations;
+  server?: RequestServer;
+}
+
+export function readingsOf(parts: Counting): Readings {
+  const { decisions, rosters, order, proof } = parts;
+  return {
+    version,
+    decided: () => decidedOf(parts.routes),
+    operations: () =>
+      operationNames.flatMap((operation) => (parts.server ? [{ operation, ...parts.server.stats[operation] }] : [])),
+    caches: () => [
+      { cache: 'decisions', ...cacheReading(decisions) },
+      { cache: 'rosters', ...cacheReading(rosters) },
+    ],
+    inFlight: () => parts.server?.inFlight ?? 0,
+    refusedReplySubjects: () => parts.server?.refusedReplySubjects ?? 0,
+    stalls: () => parts.liveness?.stalls ?? 0,
+    freshness: () => ({
+      seen: order.seen,
+      ageSeconds: proof.ageMs / 1_000,
+      boundSeconds: proof.boundMs / 1_000,
+      isNumbered: order.ordering === 'numbered',
+      ...order.counts,
+      unproved: decisions.unproved,
+      ...(parts.invalidations?.counts ?? { ticks: 0, ticksFailed: 0, foreign: 0 }),
+    }),
+    nats: () => ({
+      connected: parts.connection?.isConnected() ?? false,
+      reconnects: parts.connection?.counts.reconnects ?? 0,
+      errors: parts.connection?.counts.errors ?? 0,
+    }),
+  };
+}
+
+function cacheReading({ memory, flights }: Decisions | Rosters) {
+  return { ...memory.counts, size: memory.size, max: memory.max, inFlight: flights.inFlight, joined: flights.joined };
+}
+
+function* decidedOf(routes: Routes | undefined): Generator<DecidedReading> {
+  for (const { operation, source, counts } of routes?.all() ?? []) {
+    for (const [verdict, count] of Object.entries(counts.decided)) {
+      yield { operation, source: source.name, verdict, degraded: false, count };
+    }
+    for (const [verdict, count] of Object.entries(counts.degraded)) {
+      yield { operation, source: source.name, verdict, degraded: true, count };
+    }
+  }
+}
