@@ -8,6 +8,7 @@ import { InvalidJid, parseBareJid } from '../wire/jid.ts';
 import type { Jid } from '../wire/jid.ts';
 import type { RosterItem } from '../wire/replies.ts';
 import type { RosterAnswer, RosterProblem } from './source.ts';
+import { isXmlText } from './xml-text.ts';
 
 /** The fields of a contact; groups as a list, or as the object that Lua and PHP use for a set. */
 export const contactFields = {
@@ -24,6 +25,8 @@ export interface PendingRequest {
   readonly jid: string;
   readonly text?: string | undefined;
 }
+
+const forbiddenText = 'has a text with characters that XML forbids';
 
 const subscriptions: ReadonlySet<string> = new Set(['none', 'from', 'to', 'both']);
 
@@ -44,17 +47,18 @@ export function rosterOf(
   }
   const waiting = new Once(user, problems);
   for (const { jid: text, text: message } of requests) {
-    waiting.add(text, (jid) => pending.push(message === undefined ? { jid } : { jid, text: message }));
+    if (!isXmlText(message ?? '')) problems.push({ jid: text, problem: forbiddenText });
+    else waiting.add(text, (jid) => pending.push(message === undefined ? { jid } : { jid, text: message }));
   }
   return { items, pending, problems };
 }
 
-function problemOf({ subscription, ask }: Contact): string | undefined {
+function problemOf({ name, subscription, ask, groups }: Contact): string | undefined {
   if (subscription !== undefined && !subscriptions.has(subscription)) {
     return `subscription ${JSON.stringify(subscription)} is unknown; none, from, to and both are`;
   }
   if (ask !== undefined && ask !== 'subscribe') return `ask ${JSON.stringify(ask)} is unknown; subscribe is`;
-  return undefined;
+  return [name ?? '', ...groupsOf(groups)].every(isXmlText) ? undefined : forbiddenText;
 }
 
 function itemOf(jid: string, { name, subscription, ask, groups }: Contact): RosterItem {

@@ -10,11 +10,13 @@ import { readStanzaError } from '../wire/stanza-error.ts';
 import { parseXml } from '../wire/xml.ts';
 import { SourceUnavailable } from './source.ts';
 import type { Question } from './source.ts';
+import { isXmlText } from './xml-text.ts';
 
 /** The decision, as one that may be passed on. @throws SourceUnavailable with `bad-answer` */
 export function trustedDecision(decision: Decision, question: Question): Decision {
   const { verdict, error, notify, stanza } = decision;
   if (error?.xml !== undefined) checkError(error.xml);
+  if (error?.text !== undefined && !isXmlText(error.text)) throw bad('error.text has characters that XML forbids');
   if (notify !== undefined) parse(notify, 'notify');
   if (verdict === 'modify') checkReplacement(stanza, question);
   return decision;

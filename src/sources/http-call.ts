@@ -34,6 +34,8 @@ export interface HttpRequest<T> {
   /** Sent as JSON. */
   readonly json?: unknown;
   readonly accept: string;
+  /** Never sent twice, where a connection breaks before the answer. */
+  readonly once?: boolean;
   /** Statuses outside 2xx that are answers. */
   readonly alsoAnswers?: readonly number[];
   /** Makes the answer of the body; throws `SourceUnavailable` with `bad-answer` when it is none. */
@@ -52,6 +54,10 @@ export interface HttpCaller {
  * one bad record in it, asked for again and again, would keep everybody from being answered.
  */
 const opensTheCircuit: ReadonlySet<SourceOutcome> = new Set(['timeout', 'unreachable', 'bad-status']);
+
+const brokenCodes: ReadonlySet<string> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+
+const noHttp = [errors.HTTPParserError, errors.HeadersOverflowError, errors.ResponseContentLengthMismatchError];
 
 /** W3C Trace Context section 3.2.2. Whatever else an asker has sent there goes nowhere. */
 const traceparentForm = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
@@ -87,12 +93,17 @@ export async function createHttpCaller(
     const { signal } = deadline;
     const path = request.url.slice(origin.length);
     try {
-      const response = await pool.request({
-        method: request.method,
-        path: path.startsWith('/') ? path : `/${path}`,
-        headers: headersOf(request, call, options),
-        body: request.json === undefined ? null : JSON.stringify(request.json),
-        signal,
+      const send = () =>
+        pool.request({
+          method: request.method,
+          path: path.startsWith('/') ? path : `/${path}`,
+          headers: headersOf(request, call, options),
+          body: request.json === undefined ? null : JSON.stringify(request.json),
+          signal,
+        });
+      const response = await send().catch((error: unknown) => {
+        if (request.once === true || !isBroken(error)) throw error;
+        return send();
       });
       const status = response.statusCode;
       if ((status < 200 || status > 299) && request.alsoAnswers?.includes(status) !== true) {
@@ -158,6 +169,14 @@ function headersOf(request: HttpRequest<unknown>, { traceparent }: Call, options
   return headers;
 }
 
+/**
+ * Whether the connection broke before the answer began, as one that was kept open does when the service restarts or
+ * has closed it at just that moment. Then the question is put once more (RFC 9110 section 9.2.2).
+ */
+function isBroken(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && brokenCodes.has(String(error.code));
+}
+
 /** What a failed call is called. What is no failure of a call, a mistake of ours, stays what it is. */
 function asUnavailable(error: unknown, origin: string): unknown {
   if (error instanceof SourceUnavailable) return error;
@@ -170,8 +189,8 @@ function asUnavailable(error: unknown, origin: string): unknown {
   if (error instanceof errors.ResponseExceededMaxSizeError) {
     return new SourceUnavailable('bad-answer', `more than ${maxBodyBytes} bytes of ${origin}`);
   }
-  if (error instanceof errors.HTTPParserError || error instanceof errors.HeadersOverflowError) {
-    return new SourceUnavailable('bad-answer', `what ${origin} answers is no HTTP: ${error.message}`, { cause: error });
+  if (noHttp.some((kind) => error instanceof kind)) {
+    return new SourceUnavailable('bad-answer', `what ${origin} answers is no HTTP: ${String(error)}`, { cause: error });
   }
   if (error instanceof Error && 'code' in error && error.code !== 'UND_ERR_INVALID_ARG') {
     return new SourceUnavailable('unreachable', `${origin}: ${error.message || String(error.code)}`, { cause: error });

@@ -50,7 +50,7 @@ export async function createHttpSource(config: HttpConfig, context: SourceContex
     },
     userRemoved(user, id, call) {
       const json = { operation: 'user-removed', user: user.bare, id };
-      return http.call({ ...post, json, read: () => undefined }, call);
+      return http.call({ ...post, json, once: true, read: () => undefined }, call);
     },
     stop: () => http.stop(),
   };

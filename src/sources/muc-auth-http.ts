@@ -14,10 +14,11 @@ import type { JoinCheck } from '../wire/requests.ts';
 import { createHttpCaller } from './http-call.ts';
 import { readJson } from './json-answer.ts';
 import type { Question, Source, SourceContext } from './source.ts';
+import { toXmlText } from './xml-text.ts';
 
 const answer = z.object({ allowed: z.boolean(), error: optional(z.string()) });
 
-/** What protocol and log take of a reason, in UTF-16 units; the rest is cut. */
+/** What the protocol takes of a reason, in UTF-16 units; the rest is cut. */
 const maxReasonLength = 1024;
 
 /** @throws when `ca_file` cannot be read. */
@@ -29,10 +30,11 @@ export async function createMucAuthHttpSource(config: MucAuthHttpConfig, context
   const { condition, type = stanzaConditions[condition] } = config.denied;
 
   const decisionOf = ({ allowed, error }: z.output<typeof answer>): Decision => {
-    const reason = error === undefined ? {} : { reason: error.slice(0, maxReasonLength) };
-    if (allowed) return { verdict: 'allow', ...reason };
-    const text = config.show_error && error !== undefined ? { text: error.slice(0, maxReasonLength) } : {};
-    return { verdict: 'deny', error: { type, condition, ...text }, ...reason };
+    if (error === undefined) return allowed ? { verdict: 'allow' } : { verdict: 'deny', error: { type, condition } };
+    const reason = toXmlText(error, maxReasonLength);
+    if (allowed) return { verdict: 'allow', reason };
+    const shown = config.show_error ? { type, condition, text: reason } : { type, condition };
+    return { verdict: 'deny', error: shown, reason };
   };
 
   return {

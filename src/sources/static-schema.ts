@@ -6,6 +6,7 @@ import { ConfigInvalid, problemAt } from '../config/problems.ts';
 import { InvalidJid, parseBareJid } from '../wire/jid.ts';
 import { stanzaCondition, stanzaErrorTypes } from '../wire/replies.ts';
 import { parsePattern } from './jid-pattern.ts';
+import { isXmlText } from './xml-text.ts';
 
 /** Text to something else, where a problem with a JID is an issue on the field. */
 function jidText<T>(parse: (text: string) => T, wanted: string) {
@@ -24,11 +25,13 @@ const wantedPattern = 'must be user@domain, "*@domain" for everyone there, a dom
 const pattern = jidText(parsePattern, wantedPattern);
 const patterns = z.preprocess((one) => (typeof one === 'string' ? [one] : one), z.array(pattern, wantedPattern).min(1));
 
+const xmlText = z.string().refine(isXmlText, 'has characters that XML forbids');
+
 /** What the denied user is told. */
 const denial = {
   condition: stanzaCondition.optional(),
   type: z.enum(stanzaErrorTypes).optional(),
-  text: z.string().max(1024).optional(),
+  text: xmlText.max(1024).optional(),
 };
 
 export type Denial = { readonly [K in keyof typeof denial]?: z.output<(typeof denial)[K]> };
@@ -77,10 +80,10 @@ const bareJid = jidText((text) => parseBareJid(text).bare, 'must be a JID such a
 
 const contact = z.strictObject({
   jid: bareJid,
-  name: z.string().optional(),
+  name: xmlText.optional(),
   subscription: z.enum(['none', 'from', 'to', 'both']).optional(),
   ask: z.literal('subscribe').optional(),
-  groups: z.array(z.string()).optional(),
+  groups: z.array(xmlText).optional(),
 });
 const contacts = listOf(orMap('jid', contact));
 

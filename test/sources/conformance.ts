@@ -179,6 +179,25 @@ export function conformsAsHttpSource(title: string, subject: HttpSubject): void 
       expect(await outcome()).toBe('unreachable');
     });
 
+    it('asks once more when a connection breaks before the answer, as when the service restarts', async () => {
+      await open();
+      service.behave = answer(200, good.body);
+      await outcome();
+      service.behave = (response) => {
+        service.behave = answer(200, good.body);
+        response.socket?.destroy();
+      };
+      expect(await outcome()).toBe('ok');
+      expect(service.seen).toHaveLength(3);
+    });
+
+    it('asks once more and no more', async () => {
+      await open();
+      service.behave = (response) => void response.socket?.destroy();
+      expect(await outcome()).toBe('unreachable');
+      expect(service.seen).toHaveLength(2);
+    });
+
     it('ends a call that nobody waits for, and does not blame the service', async () => {
       await open({ breaker: { failures: 1 } });
       const waiting = new AbortController();

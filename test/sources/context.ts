@@ -68,3 +68,6 @@ export async function make(options: object): Promise<{ source: Source; told: Tol
 
 /** A call that is never given up. */
 export const patient = { signal: new AbortController().signal };
+
+/** A property takes a fraction of a second; on a machine that is busy with everything else, longer. */
+export const propertyTimeoutMs = 60_000;

@@ -81,6 +81,12 @@ describe('muc-auth-http', () => {
     expect((await decide())?.decision.reason).toHaveLength(1024);
   });
 
+  it('shows nothing that XML forbids, and no half of a character', async () => {
+    await open({ show_error: true });
+    service.behave = answer(200, JSON.stringify({ allowed: false, error: `\u0000${'x'.repeat(1022)}😀` }));
+    expect((await decide())?.decision.error?.text).toBe(`\ufffd${'x'.repeat(1022)}`);
+  });
+
   it('checks only the rooms of enabled_for', async () => {
     await open({ enabled_for: ['Staff'] });
     expect(source.unchecked?.(joinQuestion({ room: 'staff@rooms.localhost' }))).toBeUndefined();
