@@ -20,7 +20,8 @@ beforeAll(async () => {
     options: `
 warder_timeouts = { ["stanza-check"] = 30, ["join-check"] = 30 }
 warder_stanza_hooks = { "send", "route", "local", "receive", "offline" }
-warder_stanza_kinds = { "message", "presence", "iq" }`,
+warder_stanza_kinds = { "message", "presence", "iq" }
+warder_notify = true`,
     roomOptions: 'muc_room_locking = false',
     further: 'Component "gateway.localhost"\ncomponent_secret = "secret"',
   });
@@ -100,6 +101,17 @@ describe('a message between local users', () => {
   });
 });
 
+describe('what Warder itself sends', () => {
+  it('is not asked about: the error of a denied message, and what its recipient is told', async () => {
+    const notify = '<message type="headline"><body>Somebody tried</body></message>';
+    responder.on('stanza-check', () => ({ verdict: 'deny', notify }));
+
+    expect(await sendAndGetError(message(bob.bare, 'hello'))).toEqual(notAllowed);
+    await bob.take('the notification', hasBody('Somebody tried'));
+    expect(hooksAsked()).toEqual(['send']);
+  });
+});
+
 describe('an iq', () => {
   const request = (to: string): Element =>
     xml('iq', { type: 'get', id: randomUUID(), to }, xml('query', { xmlns: 'jabber:iq:version' }));
@@ -172,6 +184,31 @@ describe('presence', () => {
     expect(hooksAsked('presence')).toEqual([]);
     expect(await sendAndGetError(xml('presence', { to: bob.jid, id: randomUUID() }))).toEqual(notAllowed);
     expect(hooksAsked('presence')).toEqual(['send']);
+  });
+});
+
+describe('a session that is replaced while its presence is being checked', () => {
+  it('enters no room any more', async () => {
+    const room = `${randomUUID()}@rooms.localhost`;
+    await enterRoom(bob, room, 'bob');
+    let letGo: (() => void) | undefined;
+    const held = new Promise<void>((resolve) => (letGo = resolve));
+    responder.reset();
+    responder.on('stanza-check', (asked) =>
+      (asked['kind'] === 'presence' ? held : Promise.resolve()).then(() => ({ verdict: 'allow' })),
+    );
+    const first = await scene.prosody.connect('dora', { resource: 'same', presence: false });
+    await first.send(joinOf(room, 'dora'));
+    await responder.untilAsked('stanza-check');
+    const second = await scene.prosody.connect('dora', { resource: 'same', presence: false });
+    letGo?.();
+    await first.closed;
+
+    await second.settle();
+    await bob.settle();
+    expect([...second.inbox, ...bob.inbox].filter(({ name }) => name === 'presence').map(String)).toEqual([]);
+    expect(responder.of('join-check')).toEqual([]);
+    await second.stop();
   });
 });
 

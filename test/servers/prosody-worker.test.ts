@@ -1,0 +1,392 @@
+/**
+ * The whole way: clients of a real Prosody, its hooks, a real broker, two real workers and the operator's HTTP services.
+ */
+import { randomUUID } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { answer, breakOff, HttpService, keepSilent } from '../sources/http-service.ts';
+import type { Behaviour, Seen } from '../sources/http-service.ts';
+import { startNatsServer } from './nats-server.ts';
+import type { NatsServer } from './nats-server.ts';
+import type { RunningProcess } from './process.ts';
+import { startProsody } from './prosody.ts';
+import type { Prosody } from './prosody.ts';
+import { startWorkerProcess } from './worker-process.ts';
+import { enterRoom, errorOf, hasBody, joinOf, message, xml } from './xmpp-client.ts';
+import type { Element, TestClient } from './xmpp-client.ts';
+
+let broker: NatsServer;
+let service: HttpService;
+let workers: RunningProcess[];
+let prosody: Prosody;
+/** Where the fallbacks are the defaults: messages and sessions pass, joins do not. */
+let alice: TestClient;
+let bob: TestClient;
+/** Where they are the opposite. */
+let carol: TestClient;
+
+/** Sources that remember nothing, so that every question reaches the service. */
+function workerConfig(
+  natsUrl: string,
+  url: string,
+  worker: number,
+): { nats: { url: string } } & Record<string, unknown> {
+  const source = { timeout_ms: 400, breaker: { failures: 1_000 } };
+  const through = (name: string, filter = {}): object => ({ ttl_ms: 0, sources: { '*': name, ...filter } });
+  return {
+    nats: { url: natsUrl },
+    sources: {
+      app: { type: 'http', url: `${url}/app/${worker}`, ...source },
+      filter: { type: 'msg-filter-http', url: `${url}/filter{?from,to}`, ...source },
+      rooms: { type: 'muc-auth-http', url: `${url}/rooms`, show_error: true, ...source },
+      contacts: { type: 'roster-http', url: `${url}/contacts/%s`, ...source },
+    },
+    operations: {
+      'stanza-check': through('app', { 'filter.test': 'filter' }),
+      'join-check': through('app', { 'rooms.filter.test': 'rooms' }),
+      'session-check': through('app'),
+      'roster-refresh': through('app', { 'filter.test': 'contacts' }),
+      'user-removed': { sources: 'app' },
+    },
+  };
+}
+
+beforeAll(async () => {
+  [broker, service] = await Promise.all([startNatsServer({ jetstream: true }), HttpService.start()]);
+  service.behave = allowAll;
+  workers = await Promise.all([0, 1].map((n) => startWorkerProcess(workerConfig(broker.url, service.url, n))));
+  const host = (name: string, fallbacks: string, roomFallbacks: string): string => `
+VirtualHost "${name}"
+modules_enabled = { "warder" }
+${fallbacks}
+Component "rooms.${name}" "muc"
+modules_enabled = { "warder" }
+${roomFallbacks}`;
+  prosody = await startProsody({
+    natsUrl: broker.url,
+    // Longer than the source's timeout, so that it is the worker that gives up.
+    options:
+      'warder_timeouts = { ["stanza-check"] = 3, ["join-check"] = 10, ["session-check"] = 10 } warder_notify = true',
+    hostOptions: 'warder_roster = true',
+    further: [
+      host(
+        'strict.test',
+        'warder_fallback = { ["stanza-check"] = "deny", ["session-check"] = "deny" }',
+        'warder_fallback = { ["join-check"] = "allow" } muc_room_locking = false',
+      ),
+      host('filter.test', 'warder_roster = true', 'muc_room_locking = false'),
+    ].join('\n'),
+  });
+  [alice, bob] = await Promise.all([prosody.connect('alice'), prosody.connect('bob')]);
+  carol = await prosody.connect('carol', { domain: 'strict.test' });
+});
+
+afterAll(async () => {
+  await prosody?.stop();
+  for (const worker of workers ?? []) await worker.stop();
+  await service?.stop();
+  await broker?.stop();
+});
+
+beforeEach(() => {
+  service.behave = allowAll;
+  service.seen.length = 0;
+});
+
+afterEach(() => {
+  for (const client of [alice, bob, carol]) client.inbox.length = 0;
+});
+
+const json = (fields: object): Behaviour => answer(200, JSON.stringify(fields), { 'content-type': 'application/json' });
+
+/** What the service was asked, of the operation that it was asked about. */
+function questionOf(seen: Seen): { operation?: string; stanza?: string } & Record<string, unknown> {
+  return seen.body === '' ? {} : (JSON.parse(seen.body) as Record<string, unknown>);
+}
+
+const allowAll: Behaviour = (response, seen) =>
+  json(questionOf(seen).operation === 'roster-refresh' ? { items: [] } : { verdict: 'allow' })(response, seen);
+
+function behave(operation: string, behaviour: Behaviour): void {
+  service.behave = (response, seen) =>
+    (questionOf(seen).operation === operation ? behaviour : allowAll)(response, seen);
+}
+
+async function sendAndGetError(client: TestClient, stanza: Element): Promise<ReturnType<typeof errorOf>> {
+  await client.send(stanza);
+  const reply = await client.reply(stanza.attrs['id'] ?? '');
+  expect(reply.attrs).toMatchObject({ type: 'error', from: stanza.attrs['to'], to: client.jid });
+  return errorOf(reply);
+}
+
+const newRoom = (domain = 'localhost'): string => `${randomUUID()}@rooms.${domain}`;
+const error = { type: 'auth', condition: 'registration-required', text: 'Only <members> & friends' };
+
+describe("stanza-check through the operator's service", () => {
+  it('allow: the message arrives, and the service was asked about it', async () => {
+    await alice.send(message(bob.bare, 'hello'));
+
+    await bob.take('the message', hasBody('hello'));
+    const asked = service.seen.map(questionOf).find(({ operation }) => operation === 'stanza-check');
+    expect(asked).toMatchObject({ hook: 'send', from: alice.jid, to: bob.bare, kind: 'message', type: 'chat' });
+  });
+
+  it('deny: the client sees condition and text', async () => {
+    behave('stanza-check', json({ verdict: 'deny', error }));
+    expect(await sendAndGetError(alice, message(bob.bare, 'hello'))).toEqual(error);
+  });
+
+  it('deny with a whole stanza error: the client sees it', async () => {
+    const whole = '<error type="modify"><policy-violation xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error>';
+    behave('stanza-check', json({ verdict: 'deny', error: { xml: whole } }));
+    expect(await sendAndGetError(alice, message(bob.bare, 'hello'))).toEqual({
+      type: 'modify',
+      condition: 'policy-violation',
+    });
+  });
+
+  it('drop: nobody sees anything', async () => {
+    behave('stanza-check', json({ verdict: 'drop' }));
+    await alice.send(message(bob.bare, 'hello'));
+    await service.until(() => service.seen.length > 0);
+    service.behave = allowAll;
+    await alice.send(message(bob.bare, 'marker'));
+    await alice.settle();
+
+    await bob.take('the marker', hasBody('marker'));
+    expect([...alice.inbox, ...bob.inbox].map(String)).toEqual([]);
+  });
+
+  it('modify: the recipient sees the replacement', async () => {
+    behave('stanza-check', (response, seen) =>
+      json({ verdict: 'modify', stanza: questionOf(seen).stanza?.replace('damn', 'd**n') })(response, seen),
+    );
+    await alice.send(message(bob.bare, 'damn'));
+    await bob.take('the replacement', hasBody('d**n'));
+  });
+
+  it('defer: the client is told to try again', async () => {
+    behave('stanza-check', json({ verdict: 'defer' }));
+    expect(await sendAndGetError(alice, message(bob.bare, 'hello'))).toMatchObject({ type: 'wait' });
+  });
+});
+
+describe("join-check through the operator's service", () => {
+  it('allow: the client enters', async () => {
+    await enterRoom(alice, newRoom(), 'alice');
+  });
+
+  it('deny: the client sees condition and text', async () => {
+    behave('join-check', json({ verdict: 'deny', error }));
+    expect(await sendAndGetError(alice, joinOf(newRoom(), 'alice'))).toEqual(error);
+  });
+
+  it('drop: the client hears nothing', async () => {
+    behave('join-check', json({ verdict: 'drop' }));
+    await alice.send(joinOf(newRoom(), 'alice'));
+    await alice.settle();
+    expect(alice.inbox.map(String)).toEqual([]);
+  });
+
+  it('modify: is no answer to a join, so the fallback is taken', async () => {
+    behave('join-check', json({ verdict: 'modify', stanza: '<presence/>' }));
+    expect(await sendAndGetError(alice, joinOf(newRoom(), 'alice'))).toMatchObject({ condition: 'forbidden' });
+  });
+
+  it('defer: the client is told to try again', async () => {
+    behave('join-check', json({ verdict: 'defer' }));
+    expect(await sendAndGetError(alice, joinOf(newRoom(), 'alice'))).toMatchObject({ type: 'wait' });
+  });
+});
+
+describe("session-check through the operator's service", () => {
+  it('allow: the client gets its session', async () => {
+    const dora = await prosody.connect('dora', { resource: 'phone' });
+    expect(service.seen.map(questionOf)).toContainEqual(
+      expect.objectContaining({
+        operation: 'session-check',
+        user: 'dora@localhost/phone',
+        ip: '127.0.0.1',
+        tls: false,
+        mechanism: 'PLAIN',
+      }),
+    );
+    await dora.stop();
+  });
+
+  it.each([
+    ['deny', { verdict: 'deny', error }, error],
+    ['drop', { verdict: 'drop' }, { type: 'cancel', condition: 'not-allowed' }],
+    ['defer', { verdict: 'defer' }, { type: 'wait', condition: 'resource-constraint' }],
+  ])('%s: the client sees why it gets none', async (_verdict, decision, seen) => {
+    behave('session-check', json(decision));
+    await expect(prosody.connect('dora')).rejects.toMatchObject({ name: 'StanzaError', ...seen });
+  });
+});
+
+describe("roster-refresh through the operator's service", () => {
+  it('serves the client what the service says, and keeps it when the service is gone', async () => {
+    const query = xml('query', { xmlns: 'jabber:iq:roster' });
+    const contacts = async (client: TestClient): Promise<(string | undefined)[]> => {
+      const result = await client.ask('get', query);
+      return (result.getChild('query')?.getChildren('item') ?? []).map((item) => item.attrs['jid']);
+    };
+    behave('roster-refresh', json({ items: [{ jid: 'bob@localhost', subscription: 'both', groups: ['Work'] }] }));
+    const first = await prosody.connect('erna', { presence: false });
+    expect(await contacts(first)).toEqual(['bob@localhost']);
+    await first.stop();
+    behave('roster-refresh', answer(500, 'gone'));
+    const second = await prosody.connect('erna', { presence: false });
+    expect(await contacts(second)).toEqual(['bob@localhost']);
+    await second.stop();
+    const stranger = await prosody.connect('fritz', { presence: false });
+    expect(errorOf(await stranger.ask('get', query))).toMatchObject({ type: 'wait', condition: 'resource-constraint' });
+    await stranger.stop();
+  });
+});
+
+describe('user-removed', () => {
+  it('reaches the service', async () => {
+    prosody.register('gone');
+    await prosody.shell("user:delete('gone@localhost')");
+    await service.until(() => service.seen.some((seen) => questionOf(seen).operation === 'user-removed'));
+    expect(service.seen.map(questionOf)).toContainEqual(expect.objectContaining({ user: 'gone@localhost' }));
+  });
+});
+
+describe('the sources of the originals', () => {
+  it('mod_msg_filter: the first stanza is the error, the second reaches the recipient', async () => {
+    const gerd = await prosody.connect('gerd', { domain: 'filter.test' });
+    const first = '<error type="auth"><forbidden xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error>';
+    const second = '<message type="headline"><body>He tried</body></message>';
+    service.behave = answer(
+      200,
+      `<status value="denied"><stanza1>${first}</stanza1><stanza2>${second}</stanza2></status>`,
+    );
+    expect(await sendAndGetError(gerd, message(bob.bare, 'hello'))).toEqual({ type: 'auth', condition: 'forbidden' });
+    await bob.take('the second stanza', hasBody('He tried'));
+    expect(service.seen.at(-1)?.url).toBe('/filter?from=gerd%40filter.test&to=bob%40localhost');
+    await gerd.stop();
+  });
+
+  it('mod_muc_http_auth: denied with its error shown', async () => {
+    const gerd = await prosody.connect('gerd', { domain: 'filter.test' });
+    service.behave = json({ allowed: false, error: 'Not on Mondays' });
+    expect(await sendAndGetError(gerd, joinOf(newRoom('filter.test'), 'gerd'))).toEqual({
+      type: 'auth',
+      condition: 'forbidden',
+      text: 'Not on Mondays',
+    });
+    await gerd.stop();
+  });
+
+  it('mod_http_roster_admin: its contacts are the roster', async () => {
+    service.behave = (response, seen) =>
+      (seen.url === '/contacts/hugo' ? json({ 'bob@localhost': { name: 'Bob', groups: { Work: true } } }) : allowAll)(
+        response,
+        seen,
+      );
+    const hugo = await prosody.connect('hugo', { domain: 'filter.test', presence: false });
+    const result = await hugo.ask('get', xml('query', { xmlns: 'jabber:iq:roster' }));
+    const [item] = result.getChild('query')?.getChildren('item') ?? [];
+    expect(item?.attrs).toMatchObject({ jid: 'bob@localhost', name: 'Bob', subscription: 'both' });
+    expect(item?.getChildText('group')).toBe('Work');
+    await hugo.stop();
+  });
+});
+
+const failing: [string, Behaviour][] = [
+  ['slow', keepSilent],
+  ['answers 500', answer(500, JSON.stringify({ verdict: 'allow' }))],
+  ['answers rubbish', answer(200, '{"verdict":')],
+  ['answers with the wrong types', json({ verdict: true })],
+  ['says what nobody knows', json({ verdict: 'perhaps' })],
+  ['breaks off', breakOff],
+];
+
+describe.each(failing)('a service that %s', (_what, behaviour) => {
+  beforeEach(() => {
+    service.behave = behaviour;
+  });
+
+  it('is answered by the fallback of each operation', async () => {
+    await alice.send(message(bob.bare, 'hello'));
+    await bob.take('the message', hasBody('hello'));
+    expect(await sendAndGetError(alice, joinOf(newRoom(), 'alice'))).toMatchObject({
+      type: 'auth',
+      condition: 'forbidden',
+    });
+    await (await prosody.connect('dora')).stop();
+  });
+
+  it('is answered by the other fallbacks where they are configured', async () => {
+    expect(await sendAndGetError(carol, message(bob.bare, 'hello'))).toMatchObject({
+      type: 'cancel',
+      condition: 'not-allowed',
+    });
+    await enterRoom(carol, newRoom('strict.test'), 'carol');
+    await expect(prosody.connect('dora', { domain: 'strict.test' })).rejects.toMatchObject({
+      condition: 'not-allowed',
+    });
+  });
+});
+
+describe('workers and brokers that go', () => {
+  /** Sends until the first worker is the one that asks, and leaves its question open. */
+  async function untilFirstWorkerAsks(sender: TestClient, body: string): Promise<Element> {
+    for (;;) {
+      let letGo: (() => void) | undefined;
+      service.seen.length = 0;
+      service.behave = (response, seen) => (letGo = () => allowAll(response, seen));
+      const stanza = message(bob.jid, body);
+      await sender.send(stanza);
+      await service.until(() => letGo !== undefined);
+      if (service.seen[0]?.url === '/app/0') return stanza;
+      letGo?.();
+      await bob.take('what the second worker let pass', hasBody(body));
+    }
+  }
+
+  it('one killed with questions in flight: these take the fallback, the other answers what comes after', async () => {
+    await untilFirstWorkerAsks(alice, 'in flight');
+    const denied = await untilFirstWorkerAsks(carol, 'in flight, too');
+    workers[0]?.signal('SIGKILL');
+    await workers[0]?.exited;
+
+    await bob.take('the message of the one whose fallback is allow', hasBody('in flight'));
+    expect(errorOf(await carol.reply(denied.attrs['id'] ?? ''))).toMatchObject({ condition: 'not-allowed' });
+    service.behave = allowAll;
+    service.seen.length = 0;
+    await carol.send(message(bob.jid, 'answered by the other'));
+    await bob.take('the message', hasBody('answered by the other'));
+    expect(service.seen.map(({ url }) => url)).toEqual(['/app/1']);
+  });
+
+  it('a broker restarted under connected Prosody and worker: both come back', async () => {
+    const connected = /(Connected to NATS[^]*){2}/;
+    const [reconnected] = [workers[1]?.waitForOutput(/reconnected/i)];
+    await broker.restart();
+    await prosody.waitForOutput(connected);
+    await reconnected;
+    await workerSees();
+  });
+
+  it('the last one stopped: everybody takes the fallback at once, until there is one again', async () => {
+    expect(await workers[1]?.stop()).toEqual({ code: 0, signal: null });
+    await alice.send(message(bob.jid, 'nobody is asked'));
+    await bob.take('the message', hasBody('nobody is asked'));
+    expect(await sendAndGetError(carol, message(bob.jid, 'hello'))).toMatchObject({ condition: 'not-allowed' });
+    expect(await prosody.shell('warder:stats()')).toMatch(/strict\.test\n[^]*stanza-check:.*failures: .*no-responders/);
+    workers.push(await startWorkerProcess(workerConfig(broker.url, service.url, 2)));
+    await workerSees();
+  });
+
+  /** A message of one who would be denied without an answer. */
+  async function workerSees(): Promise<void> {
+    await carol.send(message(bob.jid, 'asked about again'));
+    await bob.take('the message', hasBody('asked about again'));
+  }
+});
+
+it('nothing in all this went wrong inside Prosody', () => {
+  expect(prosody.output()).not.toMatch(/[Tt]raceback/);
+});
