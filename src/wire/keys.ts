@@ -16,8 +16,11 @@ export function countKeys(value: unknown, depth = 0): number {
     for (const item of value) if (typeof item === 'object') count += countKeys(item, depth + 1);
     return count;
   }
-  for (const [key, item] of Object.entries(value)) {
+  const map = value as Record<string, unknown>;
+  // Not Object.entries: this is done for every payload with a map inside, and costs a tenth.
+  for (const key in map) {
     if (key === '__proto__') throw new MalformedPayload('a key is __proto__');
+    const item = map[key];
     count += 1;
     if (typeof item === 'object') count += countKeys(item, depth + 1);
   }

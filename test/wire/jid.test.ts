@@ -1,8 +1,11 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { InvalidJid, parseBareJid, parseJid } from '../../src/wire/jid.ts';
 import type { Jid } from '../../src/wire/jid.ts';
+
+// Inputs of 10 MB take their time where other work runs beside; nothing here waits for a clock.
+vi.setConfig({ testTimeout: 60_000 });
 
 interface Vector {
   readonly name: string;
