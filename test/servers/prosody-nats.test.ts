@@ -194,6 +194,21 @@ describe("the Prosody hook's NATS client", () => {
       .toEqual(['connected', `127.0.0.1:${learnt.port}`, true]);
   });
 
+  it('does not keep Prosody from ending, even if nobody closes it', async () => {
+    const servers = [await startServer(), await startServer()];
+    for (const areUp of [true, false]) {
+      const ending = await startNatsProbe();
+      const client = await startProbeClient(
+        ending,
+        () => {},
+        servers.map(({ url }) => url),
+      );
+      await client.connected();
+      if (!areUp) for (const server of servers) await server.kill();
+      expect(await ending.stop()).toEqual({ code: 0, signal: null });
+    }
+  });
+
   it('does not send what the broker would cut the connection for', async () => {
     const client = await startClient((await startServer({ extraConfig: 'max_payload: 2048' })).url);
     await client.connected();

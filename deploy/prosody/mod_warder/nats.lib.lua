@@ -102,7 +102,7 @@ local function backoff(self)
 end
 
 local function reconnect(self)
-	if self.closed then return; end
+	self.retry_timer = nil;
 	local server = self.pool:next();
 	if server then
 		self.link = links.new(server, self.options, self);
@@ -111,10 +111,7 @@ local function reconnect(self)
 	local delay = backoff(self);
 	self.rounds = self.rounds + 1;
 	self.pool:shuffle();
-	self.retry_timer = timer.add_task(delay, function ()
-		self.retry_timer = nil;
-		reconnect(self);
-	end);
+	self.retry_timer = timer.add_task(delay, function () reconnect(self); end);
 end
 
 -- What the link tells.
@@ -164,7 +161,9 @@ function client_methods:on_lost(link, reason, seconds_up)
 	else
 		complain(self, "warn", ("Cannot connect to NATS at %s: %s"):format(link.server.label, reason));
 	end
-	reconnect(self);
+	if self.closed then return; end -- by one of those who were told
+	-- Not at once, see nats_link.lib.lua.
+	self.retry_timer = timer.add_task(0, function () reconnect(self); end);
 end
 
 -- What the user calls.

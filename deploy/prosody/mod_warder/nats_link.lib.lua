@@ -181,7 +181,11 @@ local function new_listeners(self)
 		if self.conn ~= conn then return; end
 		if self.phase ~= "greeting" then return lose(self, err or "closed by the server"); end
 		self.conn, self.last_failure = nil, err;
-		try_next_address(self);
+		-- Not at once: Prosody ends by closing its connections one by one, and one that is opened meanwhile breaks that
+		-- loop for good.
+		timer.add_task(0, function ()
+			if self.phase == "greeting" then try_next_address(self); end
+		end);
 	end
 	function listeners.onstatus(conn, status)
 		if status ~= "ssl-handshake-complete" or self.conn ~= conn then return; end
