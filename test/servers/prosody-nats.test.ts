@@ -198,12 +198,14 @@ describe("the Prosody hook's NATS client", () => {
     const servers = [await startServer(), await startServer()];
     for (const areUp of [true, false]) {
       const ending = await startNatsProbe();
-      const client = await startProbeClient(
-        ending,
-        () => {},
-        servers.map(({ url }) => url),
-      );
-      await client.connected();
+      for (let i = 0; i < 16; i += 1) {
+        const client = await startProbeClient(
+          ending,
+          () => {},
+          servers.map(({ url }) => url),
+        );
+        await client.connected();
+      }
       if (!areUp) for (const server of servers) await server.kill();
       expect(await ending.stop()).toEqual({ code: 0, signal: null });
     }
