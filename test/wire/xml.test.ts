@@ -185,10 +185,7 @@ describe('hostile XML', () => {
       '<a>'.repeat(3_333_333),
       `<!DOCTYPE a [${'<!ENTITY b "&b;&b;">'.repeat(500_000)}]><a>&b;</a>`,
       `<a>&${'x'.repeat(10_000_000)}`,
-      `<a b="${'x'.repeat(10_000_000)}`,
-      `<${'x'.repeat(10_000_000)}`,
-      `<!--${'-'.repeat(10_000_000)}`,
-      `<a>${'<![CDATA['.repeat(1_000_000)}`,
+      `<a>${'<![CDATA['.repeat(1_111_111)}`,
     ]) {
       expect(parsed(xml, limits)).toBeInstanceOf(MalformedXml);
     }
