@@ -1,12 +1,16 @@
 /** What a source is given, in tests: everything that it tells is kept. */
 import { Writable } from 'node:stream';
 import { pino } from 'pino';
+import { vi } from 'vitest';
 import type { Change } from '../../src/changes.ts';
 import { monotonicClock } from '../../src/clock.ts';
 import type { SourceConfig } from '../../src/config/sources.ts';
 import { sourceConfig } from '../../src/config/sources.ts';
 import { createSource } from '../../src/sources/registry.ts';
 import type { Source, SourceContext, SourceOutcome } from '../../src/sources/source.ts';
+
+/** None takes a second, but the machine may be busy with everything else. */
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 export interface Told {
   readonly outcomes: (SourceOutcome | 'ok')[];
@@ -60,14 +64,15 @@ export function configOf(options: object): SourceConfig {
   return sourceConfig.parse(options);
 }
 
-/** A source of these options, and what it tells. */
-export async function make(options: object): Promise<{ source: Source; told: Told }> {
+/** A source of these options, and what it tells. Only where a test is about time does it give up before the test does. */
+export async function make(options: {
+  type: string;
+  [option: string]: unknown;
+}): Promise<{ source: Source; told: Told }> {
   const context = testContext();
-  return { source: await createSource(configOf(options), context), told: context.told };
+  const config = configOf(options.type === 'static' ? options : { timeout_ms: 60_000, ...options });
+  return { source: await createSource(config, context), told: context.told };
 }
 
 /** A call that is never given up. */
 export const patient = { signal: new AbortController().signal };
-
-/** A property takes a fraction of a second; on a machine that is busy with everything else, longer. */
-export const propertyTimeoutMs = 60_000;

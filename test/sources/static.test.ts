@@ -27,7 +27,7 @@ async function openStage(text: string) {
   return {
     source,
     released: async () => {
-      await vi.waitUntil(() => watchersOpen() === before);
+      await vi.waitUntil(() => watchersOpen() === before, { timeout: 60_000 });
     },
     clear: async () => file.remove(),
   };
@@ -152,7 +152,9 @@ describe('static, when its file changes', () => {
     for (let i = 0; i < 200; i += 1) file.write(`rosters: { alice@localhost: [contact${i}@localhost] }`);
     file.write(last);
     await told.until(() => told.log.filter((line) => line.includes('policy loaded')).length > 0);
-    await vi.waitUntil(async () => (await source.roster?.(alice, patient))?.items[0]?.jid === 'last@localhost');
+    await vi.waitUntil(async () => (await source.roster?.(alice, patient))?.items[0]?.jid === 'last@localhost', {
+      timeout: 60_000,
+    });
   });
 
   it('names users and rooms when nothing else has changed', async () => {
@@ -187,7 +189,7 @@ describe('static, at its start', () => {
     await expect(make({ type: 'static', file: file.path })).rejects.toThrow(
       `${file.path}:4: stanzas.deny[0].form: is unknown here; did you mean from?`,
     );
-    await vi.waitUntil(() => watchersOpen() === before);
+    await vi.waitUntil(() => watchersOpen() === before, { timeout: 60_000 });
     file.remove();
   });
 
