@@ -95,6 +95,15 @@ describe('a message that is allowed', () => {
     });
   });
 
+  it('arrives, and in order, when a client sends a thousand in one go', async () => {
+    const bodies = Array.from({ length: 1_000 }, (_unused, n) => `number ${n}`);
+    await alice.write(bodies.map((body) => String(message(bob.jid, body))).join(''));
+
+    const got: (string | null)[] = [];
+    while (got.length < bodies.length) got.push((await bob.take('a message', isFrom(alice.jid))).getChildText('body'));
+    expect(got).toEqual(bodies);
+  });
+
   it('arrives although the session of its sender was replaced while it was being checked', async () => {
     let letGo: (() => void) | undefined;
     const held = new Promise<void>((resolve) => (letGo = resolve));
@@ -156,7 +165,10 @@ describe('a message that is denied', () => {
     ['an unknown condition', '<error type="cancel"><sulk xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error>'],
     ['an unknown type', '<error type="sulk"><gone xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error>'],
     ['another element', '<message/>'],
-    ['a depth of 10,000', `<error type="cancel">${'<a>'.repeat(10_000)}${'</a>'.repeat(10_000)}</error>`],
+    [
+      'a depth of 10,000',
+      `<error type="cancel"><gone xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/>${'<a>'.repeat(10_000)}${'</a>'.repeat(10_000)}</error>`,
+    ],
   ])('stays denied, with the default error, when the error that came has %s', async (_what, error) => {
     answer({ verdict: 'deny', error: { xml: error } });
 

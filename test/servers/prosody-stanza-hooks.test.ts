@@ -243,6 +243,15 @@ describe('a gateway, whose stanzas arrive where nothing can wait', () => {
     expect(hooksAsked()).toEqual(['local', 'receive', 'local', 'receive', 'local', 'receive']);
   });
 
+  it('may send more at once than is kept waiting for it: all arrive, in order', async () => {
+    const bodies = Array.from({ length: 1_000 }, (_unused, n) => `number ${n}`);
+    gateway.send(...bodies.map((body) => say(bob.bare, body)));
+
+    const got: (string | null)[] = [];
+    while (got.length < bodies.length) got.push((await bob.take('a message', isFrom(user))).getChildText('body'));
+    expect(got).toEqual(bodies);
+  });
+
   it('does not hold up one of its users for another', async () => {
     let letGo: (() => void) | undefined;
     const held = new Promise<void>((resolve) => (letGo = resolve));

@@ -10,9 +10,6 @@ local jid_resource = require "util.jid".resource;
 local hosts = prosody.hosts;
 local full_sessions = prosody.full_sessions;
 
--- Undirected presence, which mod_presence sends on to every contact as the same object while it walks the roster: a wait
--- there would let others change the roster under its feet. Shared, because the contacts may be on other hosts.
-local broadcasts = module:shared("/*/warder/broadcasts-cache");
 -- What Warder itself sends.
 local own = module:shared("/*/warder/own-cache");
 
@@ -45,10 +42,14 @@ local function is_room_copy(stanza)
 	return copied and is_from_joined_room(stanza);
 end
 
+-- What mod_presence sends on to every contact while it walks the roster: a wait there would let others change the roster
+-- under its feet. The contacts have been approved, which is a subscription's question.
 local function is_broadcast(origin, stanza)
-	if broadcasts[stanza] or origin.presence == stanza then return true; end
+	if origin.presence == stanza then return true; end
 	-- A client's own stanzas are stamped with its full JID; what comes from the bare one was made by the server.
-	return origin.full_jid ~= nil and jid_resource(stanza.attr.from) == nil;
+	if origin.full_jid ~= nil and jid_resource(stanza.attr.from) == nil then return true; end
+	local item = stanza.attr.type == nil and origin.roster and origin.roster[stanza.attr.to];
+	return item and (item.subscription == "both" or item.subscription == "from") or false;
 end
 
 local function new(kinds)
@@ -57,7 +58,6 @@ local function new(kinds)
 		local kind, type, to = stanza.name, stanza.attr.type, stanza.attr.to;
 		local from = stanza.attr.from or origin.full_jid;
 		if not kinds[kind] then
-			if kind == "presence" and to == nil then broadcasts[stanza] = true; end
 			return "kind";
 		elseif own[stanza] then
 			return "own";
@@ -68,7 +68,6 @@ local function new(kinds)
 		elseif kind == "presence" and never_presence[type] then
 			return "presence-"..type;
 		elseif to == nil or from == nil or jid_bare(from) == jid_bare(to) then
-			if kind == "presence" and to == nil then broadcasts[stanza] = true; end
 			return "self";
 		elseif kind == "presence" and is_broadcast(origin, stanza) then
 			return "broadcast";

@@ -12,6 +12,8 @@ local hosts = prosody.hosts;
 
 -- Above everything that looks at what is delivered.
 local priority = 1000;
+-- Of one connection; then it is not read until half of them are on their way again.
+local max_waiting = 256;
 
 local line_methods = {};
 local line_mt = { __index = line_methods };
@@ -28,19 +30,44 @@ local function sender(event)
 	return from and jid_bare(from) or "";
 end
 
-function line_methods:done(key)
+-- With net.server_epoll, resume() alone leaves what the socket library has read already lying there until more comes.
+local function read_on(conn)
+	if conn.pausefor then
+		conn:pausefor(0);
+	else
+		conn:resume();
+	end
+end
+
+-- How many stanzas of whoever brought them are in line. Without a bound a gateway would fill the memory.
+function line_methods:count(origin, by)
+	local conn = origin.conn;
+	local n = (self.brought[origin] or 0) + by;
+	self.brought[origin] = n > 0 and n or nil;
+	if not conn or not conn.pause then return; end
+	if by > 0 and n == max_waiting then
+		conn:pause();
+	elseif by < 0 and n == max_waiting / 2 then
+		read_on(conn);
+	end
+end
+
+function line_methods:done(key, origin)
+	self:count(origin, -1);
 	self.waiting[key] = self.waiting[key] - 1;
 	if self.waiting[key] == 0 then self.runners[key], self.waiting[key] = nil, nil; end
 end
 
 function line_methods:new_runner(key)
+	local origin;
 	local runner = async.runner(function (entry)
+		origin = entry.origin;
 		send_on(self, entry);
-		self:done(key);
+		self:done(key, origin);
 	end, {
 		error = function (_, err)
 			module:log("error", "A stanza of %s was lost in line: %s", key, err);
-			self:done(key);
+			self:done(key, origin);
 		end;
 	});
 	self.runners[key], self.waiting[key] = runner, 0;
@@ -51,12 +78,13 @@ function line_methods:take(event, preevents)
 	local key = sender(event);
 	local runner = self.runners[key] or self:new_runner(key);
 	self.waiting[key] = self.waiting[key] + 1;
+	self:count(event.origin, 1);
 	runner:run({ origin = event.origin, stanza = event.stanza, preevents = preevents });
 	return true;
 end
 
 local function start()
-	local line = setmetatable({ host = module.host, runners = {}, waiting = {} }, line_mt);
+	local line = setmetatable({ host = module.host, runners = {}, waiting = {}, brought = {} }, line_mt);
 	local function keep_order(event)
 		if next(line.runners) == nil or line.runners[sender(event)] == nil or async.ready() then return nil; end
 		return line:take(event, false);

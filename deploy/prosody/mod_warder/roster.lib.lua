@@ -30,7 +30,12 @@ local function serve(session, stanza)
 end
 
 local function start(settings, decider, asker)
-	module:depends("roster");
+	-- Its pushes and its stream feature are still wanted. Without it everything else of Warder goes on.
+	local is_there, err = pcall(module.depends, module, "roster");
+	if not is_there then
+		module:log("error", "warder_roster needs mod_roster: %s", err);
+		return;
+	end
 	local host = module.host;
 
 	-- Users whose roster is being asked for: who wants to know when it is there.
@@ -49,7 +54,10 @@ local function start(settings, decider, asker)
 
 	local function take(username, reply)
 		local roster = reply.rosters[username.."@"..host];
-		if not roster then return failed(username, reply.failed[username.."@"..host] == "too-large" and "too-large" or "source-unavailable"); end
+		if not roster then
+			local text = reply.failed[username.."@"..host];
+			return failed(username, text == "too-large" and text or "source-unavailable");
+		end
 		local changes = state.apply(username, roster);
 		decider:answered(operation, "ok");
 		state.tell(username, changes);
