@@ -51,7 +51,8 @@ export async function startNatsProbe(options: NatsProbeOptions = {}): Promise<Na
   const configFile = join(folder, 'prosody.cfg.lua');
   writeFileSync(
     configFile,
-    `data_path = "${folder}"
+    `pidfile = "${folder}/prosody.pid"
+data_path = "${folder}"
 certificates = "${folder}"
 log = { debug = "*console" }
 run_as_root = true
