@@ -1,0 +1,94 @@
+/** Reads what the askers wrote down (the format is in asker.lua) and holds it against the promises. */
+import { createReadStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+import type { Promises, Violation } from './promises.ts';
+
+export interface Verdicts {
+  /** Answers that were checked: hits and answers of workers that are not degraded. */
+  checked: number;
+  hits: number;
+  answers: number;
+  degraded: number;
+  failures: Record<string, number>;
+  gaps: number;
+  /** Hits that the near caches had and did not serve for want of a proof. */
+  unproved: number;
+  violationCount: number;
+  /** The first few. */
+  readonly violations: Violation[];
+}
+
+const keptViolations = 20;
+
+export function noVerdicts(): Verdicts {
+  return {
+    checked: 0,
+    hits: 0,
+    answers: 0,
+    degraded: 0,
+    failures: {},
+    gaps: 0,
+    unproved: 0,
+    violationCount: 0,
+    violations: [],
+  };
+}
+
+/** Adds one asker's history. A last line that was cut off when the asker was killed is no line. */
+export async function judge(file: string, promises: Promises, verdicts: Verdicts): Promise<void> {
+  let unproved = 0;
+  for await (const line of createInterface({ input: createReadStream(file) })) {
+    const event = parse(line);
+    switch (event?.[0]) {
+      case 'h':
+        verdicts.hits += 1;
+        check(event, 6, promises, verdicts);
+        break;
+      case 'a':
+        verdicts.answers += 1;
+        check(event, 7, promises, verdicts);
+        break;
+      case 'd':
+        verdicts.degraded += 1;
+        break;
+      case 'f': {
+        const kind = String(event[5]);
+        verdicts.failures[kind] = (verdicts.failures[kind] ?? 0) + 1;
+        break;
+      }
+      case 's':
+        unproved = Number((event[3] as Record<string, unknown>)['unproved'] ?? 0);
+        break;
+      case 'e':
+        if (event[2] === 'gap') verdicts.gaps += 1;
+        break;
+      default:
+    }
+  }
+  verdicts.unproved += unproved;
+}
+
+function parse(line: string): unknown[] | undefined {
+  try {
+    const event: unknown = JSON.parse(line);
+    return Array.isArray(event) ? event : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** `["h",Q,ASKED,SEEN,SEQ,VERDICT,REASON]` and `["a",Q,ASKED,ANSWERED,SEEN,SEQ,VERDICT,REASON,…]` */
+function check(event: unknown[], reasonAt: number, promises: Promises, verdicts: Verdicts): void {
+  const version = /^v=(\d+)$/.exec(String(event[reasonAt]))?.[1];
+  if (version === undefined) throw new Error(`an answer without version: ${JSON.stringify(event)}`);
+  verdicts.checked += 1;
+  const violation = promises.violationOf({
+    question: String(event[1]),
+    askedAtUs: Number(event[2]),
+    seen: Number(event[reasonAt - 3]),
+    version: Number(version),
+  });
+  if (violation === undefined) return;
+  verdicts.violationCount += 1;
+  if (verdicts.violations.length < keptViolations) verdicts.violations.push(violation);
+}

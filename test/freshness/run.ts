@@ -1,0 +1,146 @@
+/** One run of the checker: starts everything, changes and breaks it for a while, and holds what was told against the promises. */
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startBrokers } from './brokers.ts';
+import { Changer } from './changer.ts';
+import { Asker, makeWay, Worker } from './clients.ts';
+import { pause } from './clock.ts';
+import { faults } from './faults.ts';
+import type { FaultName, Theatre } from './faults.ts';
+import { judge, noVerdicts } from './history.ts';
+import type { Verdicts } from './history.ts';
+import { Promises } from './promises.ts';
+import { Random } from './random.ts';
+import { startTruth } from './truth.ts';
+
+export interface RunSettings {
+  readonly seed: number;
+  readonly durationMs: number;
+  readonly brokers: 1 | 3;
+  readonly boundMs: number;
+  readonly faults: readonly FaultName[];
+  /** How many faults are under way at once, and how long after one ends the next begins, at most. */
+  readonly faultsAtOnce: number;
+  readonly faultGapMs: number;
+  readonly changesPerSecond: number;
+  readonly askers: number;
+  readonly asksPerSecond: number;
+  /** The project's folder: dist, the askers' script and the hook's files are in it. */
+  readonly root: string;
+  /** A worker and a hook with a planted fault instead of those that ship. */
+  readonly planted?: { readonly main?: string; readonly library?: string };
+  readonly say?: (line: string) => void;
+}
+
+export interface RunResult {
+  readonly verdicts: Verdicts;
+  readonly changes: number;
+  readonly applied: Record<string, number>;
+  /** Questions that reached the application. */
+  readonly sourceAsked: number;
+  readonly lost: number;
+  /** Where the histories are; kept when a promise was broken. */
+  readonly folder: string;
+}
+
+const prefix = 'freshness.check';
+const workerCount = 3;
+
+export async function runChecker(settings: RunSettings): Promise<RunResult> {
+  const { seed, root, boundMs, planted = {}, say = () => undefined } = settings;
+  const folder = mkdtempSync(join(tmpdir(), 'warder-freshness-'));
+  const random = new Random(seed);
+  const releases: (() => Promise<void>)[] = [];
+  const release = async () => {
+    for (const one of releases.splice(0).toReversed()) await one();
+  };
+  try {
+    const truth = await startTruth(new Random(seed + 1));
+    releases.push(() => truth.stop());
+    const brokers = await startBrokers(settings.brokers);
+    releases.push(() => brokers.stop());
+    const ports = brokers.servers.map(({ port }) => port);
+    const workerSettings = {
+      main: planted.main ?? join(root, 'dist/main.js'),
+      prefix,
+      truthUrl: truth.url,
+      boundMs,
+      replicas: settings.brokers,
+    };
+    let added = 0;
+    const addWorker = async () => {
+      added += 1;
+      const worker = new Worker(`worker${added}`, await makeWay(ports), folder, workerSettings);
+      worker.start();
+      return worker;
+    };
+    const workers: Worker[] = [];
+    const askers: Asker[] = [];
+    releases.push(async () => void (await Promise.all([...workers, ...askers].map((client) => client.release()))));
+    for (let index = 0; index < workerCount; index += 1) workers.push(await addWorker());
+    for (let index = 0; index < settings.askers; index += 1) {
+      const asker = new Asker(`asker${index + 1}`, await makeWay(ports), folder, {
+        script: join(root, 'test/freshness/asker.lua'),
+        library: planted.library ?? join(root, 'deploy/prosody/mod_warder'),
+        prefix,
+        boundMs,
+        perSecond: settings.asksPerSecond,
+        seed: seed + index,
+      });
+      askers.push(asker);
+      asker.start();
+    }
+    const changer = new Changer(truth, new Random(seed + 2), prefix, settings.changesPerSecond);
+    await changer.start(brokers.servers.map(({ url }) => url));
+    const theatre: Theatre = { random, brokers, workers, askers, truth, prefix, boundMs, addWorker };
+    const applied = await breakThings(theatre, settings, say);
+    await changer.stop();
+    await Promise.all(askers.map((asker) => asker.end()));
+    const lost = [...workers, ...askers].flatMap(({ way }) => way.proxies).reduce((sum, proxy) => sum + proxy.lost, 0);
+    const histories = askers.flatMap((asker) => asker.histories).filter((file) => existsSync(file));
+    const sourceAsked = truth.asked;
+    await release();
+    const promises = new Promises(changer.made, boundMs);
+    const verdicts = noVerdicts();
+    for (const file of histories) await judge(file, promises, verdicts);
+    if (verdicts.violationCount === 0) rmSync(folder, { recursive: true, force: true });
+    return { verdicts, changes: changer.made.length, applied, sourceAsked, lost, folder };
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
+
+/** Applies faults until the time is over; each kind in turn, in an order made anew each round, so that none is forgotten. */
+async function breakThings(theatre: Theatre, settings: RunSettings, say: (line: string) => void) {
+  const applied: Record<string, number> = Object.fromEntries(settings.faults.map((name) => [name, 0]));
+  const endsAtMs = performance.now() + settings.durationMs;
+  let round: FaultName[] = [];
+  const next = (): FaultName => {
+    if (round.length === 0) round = shuffled(settings.faults, theatre.random);
+    return round.pop() ?? theatre.random.pick(settings.faults);
+  };
+  const work = async () => {
+    while (performance.now() < endsAtMs) {
+      await pause(theatre.random.next() * settings.faultGapMs);
+      if (settings.faults.length === 0) continue;
+      const name = next();
+      try {
+        await faults[name](theatre);
+        applied[name] = (applied[name] ?? 0) + 1;
+      } catch (error) {
+        say(`${name}: left out, ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: settings.faultsAtOnce }, work));
+  return applied;
+}
+
+function shuffled<T>(items: readonly T[], random: Random): T[] {
+  const left = [...items];
+  const mixed: T[] = [];
+  while (left.length > 0) mixed.push(...left.splice(random.below(left.length), 1));
+  return mixed;
+}
