@@ -30,7 +30,8 @@ warder_subject_prefix = "xmpp.policy.>"
 warder_encoding = "xml"
 warder_max_stanza_size = -1
 warder_server_name = ""
-warder_falback = "deny"`,
+warder_falback = "deny"
+warder_nats_servers = "nats://127.0.0.1:4222"`,
     roomOptions: 'muc_room_locking = false',
   });
   ({ responder } = scene);
@@ -92,6 +93,7 @@ describe('options that make no sense', () => {
     ['a size below nothing', /warder_max_stanza_size: -1 should be a whole number of bytes; 65536 is used/],
     ['a name that is none', /warder_server_name: +should be a name of at most 256 characters/],
     ['an option that is none', /warder_falback: no such option; the options are warder_checks, /],
+    ['an option of the connection that is none', /warder_nats_servers: no such option; .*warder_nats_url/],
   ])('are reported with what would be right: %s', (_what, pattern) => {
     expect(scene.prosody.output()).toMatch(pattern);
   });

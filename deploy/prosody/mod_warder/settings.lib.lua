@@ -36,13 +36,14 @@ local default_fallback = {
 local default_hooks = { "send", "route" };
 local default_kinds = { "message" };
 
--- The options of connection.lib.lua; read there.
-local foreign = "^warder_nats_";
-
 local known = {
 	warder_checks = true, warder_stanza_hooks = true, warder_stanza_kinds = true, warder_timeouts = true,
 	warder_fallback = true, warder_notify = true, warder_roster = true, warder_server_name = true,
 	warder_subject_prefix = true, warder_encoding = true, warder_max_stanza_size = true,
+	-- Read by connection.lib.lua.
+	warder_nats_url = true, warder_nats_name = true, warder_nats_inbox = true, warder_nats_user = true,
+	warder_nats_password = true, warder_nats_token = true, warder_nats_tls = true, warder_nats_ping_interval = true,
+	warder_nats_connect_timeout = true, warder_nats_reconnect_max = true,
 };
 
 -- Messages of an operator's mistakes, each with what would be right.
@@ -185,7 +186,7 @@ local function report_unknown_names()
 	local config = configmanager.getconfig and configmanager.getconfig() or {};
 	for _, section in ipairs({ "*", module.host }) do
 		for name in it.sorted_pairs(config[section] or {}) do
-			if type(name) == "string" and name:find("^warder_") and not name:find(foreign) and not known[name] then
+			if type(name) == "string" and name:find("^warder_") and not known[name] then
 				complain(name, "no such option; the options are %s", one_of(array.collect(it.keys(known)):sort()));
 			end
 		end
