@@ -1,18 +1,20 @@
-/** Chance that can be had again: the same seed gives the same sequence (mulberry32). */
+/** Chance that can be had again: the same seed gives the same sequence (the minimal standard generator of Park and Miller). */
+const modulus = 2_147_483_647;
+const multiplier = 48_271;
+
 export class Random {
   #state: number;
 
   constructor(seed: number) {
-    this.#state = seed >>> 0;
+    this.#state = (seed % (modulus - 1)) + 1;
+    // Seeds that are neighbours begin alike.
+    for (let index = 0; index < 8; index += 1) this.next();
   }
 
   /** From 0 up to 1, without 1. */
   next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let mixed = this.#state;
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+    this.#state = (this.#state * multiplier) % modulus;
+    return (this.#state - 1) / (modulus - 1);
   }
 
   /** A whole number from 0 up to `below`, without it. */
