@@ -144,7 +144,11 @@ async function assemble(
     seen: () => (order.ordering === 'counted' ? 0 : order.seen),
     boundMs: proof.boundMs,
   });
-  order.onApplied((change) => (change === undefined ? undefined : members.changeApplied()));
+  order.onApplied((change) => {
+    if (change === undefined) return;
+    members.changeApplied();
+    for (const source of sources.values()) source.readAgain?.();
+  });
   members.start();
   releasers.push(() => members.stop());
 

@@ -57,7 +57,7 @@ export class ChangeOrder {
     return Math.max(this.#seen, Math.min(minSeq, this.#acknowledged));
   }
 
-  /** Called after each number applied, with its change if it carried one. */
+  /** Called after each number applied, with its change if it carried one, and after each change heard without number. */
   onApplied(listener: (change: Change | undefined) => void): void {
     this.#listeners.push(listener);
   }
@@ -77,7 +77,7 @@ export class ChangeOrder {
     this.#settled = true;
     if (change !== undefined) this.counts.applied += 1;
     this.acknowledge(sequence);
-    for (const listener of this.#listeners) listener(change);
+    this.#tell(change);
   }
 
   /** A change that has no number, yet or ever. */
@@ -87,6 +87,7 @@ export class ChangeOrder {
       this.counts.applied += 1;
     }
     this.stamps.set(change, this.#ordering === 'counted' ? this.#seen : this.#seen + 1);
+    this.#tell(change);
   }
 
   /** The stream has given out this number. */
@@ -100,6 +101,10 @@ export class ChangeOrder {
     this.#clear(this.#seen + 1);
     if (ordering === 'counted') this.#seen += 1;
     this.#settled = ordering === 'counted';
+  }
+
+  #tell(change: Change | undefined): void {
+    for (const listener of this.#listeners) listener(change);
   }
 
   #clear(sequence: number): void {

@@ -30,7 +30,7 @@ export class Invalidations {
   readonly #jetstream: JetStreamClient;
   readonly #subscriptions: Subscription[] = [];
   #ticking: NodeJS.Timeout | undefined;
-  #mending: Promise<void> | undefined;
+  #isMending = false;
   #stopped = false;
   /** Plain numbers, read when the metrics are scraped. */
   readonly counts = { ticks: 0, ticksFailed: 0, foreign: 0 };
@@ -152,12 +152,14 @@ export class Invalidations {
 
   /** One attempt at a time. A failed one is followed by the next tick's. */
   #attempt(work: () => Promise<void>): void {
-    this.#mending ??= work()
+    if (this.#isMending) return;
+    this.#isMending = true;
+    work()
       .catch((error: unknown) =>
         this.#options.log.error({ detail: String(error) }, 'the stream of changes is not usable'),
       )
       .finally(() => {
-        this.#mending = undefined;
+        this.#isMending = false;
       });
   }
 }

@@ -77,6 +77,12 @@ export interface Source {
   /** Tells the source that an account is gone. `id` is the idempotency key. Rejects with `SourceUnavailable`. */
   userRemoved?(user: Jid, id: string, call: Call): Promise<void>;
 
+  /**
+   * Somebody says that something has changed. What a source keeps in memory of its own has to be read again before its
+   * next answer: the news may be about just that, and be here before the source has noticed by itself.
+   */
+  readAgain?(): void;
+
   /** Releases connections, watchers and timers. */
   stop(): Promise<void>;
 }

@@ -129,6 +129,13 @@ describe('static, when its file changes', () => {
     expect(await verdict()).toBe('deny');
   });
 
+  it('told that something has changed it reads the file before its next answer, however late it would have noticed', async () => {
+    await fresh();
+    writeFileSync(file.path, texts['deny'] ?? '');
+    source.readAgain?.();
+    expect(await verdict()).toBe('deny');
+  });
+
   it('does not take a file that was only emptied for a policy', async () => {
     await fresh(texts['deny']);
     file.write('');
