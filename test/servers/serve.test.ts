@@ -62,9 +62,9 @@ interface StartedServer {
   close(): Promise<void>;
 }
 
-async function startServer({ maxInFlight = 100 } = {}): Promise<StartedServer> {
+async function startServer({ maxInFlight = 100, url = broker.url } = {}): Promise<StartedServer> {
   const clock = new ManualClock();
-  const nats = await connect({ servers: broker.url });
+  const nats = await connect({ servers: url });
   const order = new ChangeOrder();
   const source = new HeldSource();
   const proof = new Proof(order, clock, 2_000);
@@ -183,6 +183,22 @@ describe('the dispatcher', () => {
     await startServer();
     const answer = await asker.request(`${prefix}.join-check`, '{"v":1,', { timeout: 5_000 });
     expect(decodeJson(answer.data)).toMatchObject({ failure: 'bad-request' });
+  });
+
+  it('answers too-large to what is larger than any request, whatever the broker carries', async () => {
+    const generous = await startNatsServer({ extraConfig: 'max_payload: 8MB' });
+    const other = await connect({ servers: generous.url });
+    const { nats } = await startServer({ url: generous.url });
+    try {
+      const message = await other.request(`${prefix}.stanza-check`, new Uint8Array(1024 * 1024 + 1), {
+        timeout: 5_000,
+      });
+      expectFailure(message, 'too-large');
+    } finally {
+      await nats.close();
+      await other.close();
+      await generous.stop();
+    }
   });
 
   it('repeats the id of a request that is bad otherwise', async () => {
