@@ -11,7 +11,9 @@ export function jidText(description: string) {
 
 /** Absent and nil mean the same: encoders without a word for "absent" write nil. */
 export function optional<T extends z.ZodType>(field: T) {
-  return field.nullish().transform((value) => value ?? undefined);
+  const absent = field.nullish().transform((value) => value ?? undefined);
+  // Once more, so that the key itself may be absent in what comes out.
+  return absent.optional();
 }
 
 /** Sequences and times: whole, from 0 up; exact in a float64. */

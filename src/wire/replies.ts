@@ -1,8 +1,7 @@
 /** The replies of protocol v1. The decision fields are also what an `http` source answers, so its schema is here too. */
 import { z } from 'zod';
-import type { FailureKind } from '../failures.ts';
 import { failureKinds } from '../failures.ts';
-import { optional } from './fields.ts';
+import { optional, wholeNumber } from './fields.ts';
 
 export const verdicts = ['allow', 'deny', 'drop', 'modify', 'defer'] as const;
 export type Verdict = (typeof verdicts)[number];
@@ -55,76 +54,85 @@ export type StanzaError = z.output<typeof stanzaError>;
 /** The verdict and what belongs to it: a decision, whoever made it. */
 export const decision = z.object({
   verdict: z.enum(verdicts),
-  error: optional(stanzaError),
+  error: optional(stanzaError).meta({ description: "for the asker's side; by its parts, or whole as `xml`" }),
   notify: optional(z.string().max(65_536)).meta({ description: 'XML for the recipient of the denied stanza' }),
   stanza: optional(z.string()).meta({ description: 'the replacement, on modify' }),
   reason: optional(z.string().max(1024)).meta({ description: 'for the log' }),
 });
 
-export interface Decision {
-  verdict: Verdict;
-  error?: Partial<StanzaError> | undefined;
-  notify?: string | undefined;
-  stanza?: string | undefined;
-  reason?: string | undefined;
-}
+export type Decision = z.output<typeof decision>;
+
+// Below: what workers send. The schemas are the source of the types and of the protocol's document; nothing is checked
+// against them when a reply is encoded.
+
+const replyEnvelope = z.object({
+  v: z.literal(1),
+  id: z.string().max(64).meta({ description: "the request's" }),
+  seq: wholeNumber.meta({
+    description: 'the sequence of changes that the answer knows; 0 where no stream numbers them',
+  }),
+  age_ms: z.number().min(0).meta({ description: 'how old the proof of that knowledge is; 1e9 when there is none' }),
+});
 
 /** What stands in every reply. */
-export interface ReplyEnvelope {
-  v: 1;
-  id: string;
-  seq: number;
-  age_ms: number;
-}
+export type ReplyEnvelope = z.output<typeof replyEnvelope>;
 
-export interface DecisionReply extends ReplyEnvelope, Decision {
-  ttl_ms: number;
-  scope: Scope;
-  /** Set when this is a configured fallback and no real decision. */
-  degraded?: FailureKind | undefined;
-}
+const failureKind = z.enum(failureKinds);
 
-export interface RosterItem {
-  jid: string;
-  name?: string | undefined;
-  subscription: 'none' | 'from' | 'to' | 'both';
-  ask?: 'subscribe' | undefined;
-  groups: string[];
-}
+export const decisionReply = replyEnvelope.extend({
+  ...decision.shape,
+  ttl_ms: z.number().min(0).meta({ description: 'what remains of its life, counted from when the lookup began' }),
+  scope: z.enum(scopes).meta({ description: 'for what an asker may remember it' }),
+  degraded: optional(failureKind).meta({ description: 'set when this is a configured fallback and no real decision' }),
+});
 
-export interface Roster {
-  /** A hash of the content; RFC 6121's `ver` and nothing else. */
-  version: string;
-  items: RosterItem[];
-  pending: { jid: string; text?: string | undefined }[];
-}
+export type DecisionReply = z.output<typeof decisionReply>;
 
-export interface RosterReply extends ReplyEnvelope {
-  status: 'ok' | 'error';
-  message: string;
-  updated: number;
-  errors: number;
-  rosters: Record<string, Roster>;
-  failed: Record<string, string>;
-}
+const rosterItem = z.object({
+  jid: z.string().meta({ description: 'a bare JID in normal form' }),
+  name: optional(z.string()),
+  subscription: z.enum(['none', 'from', 'to', 'both']),
+  ask: optional(z.enum(['subscribe'])),
+  groups: z.array(z.string()),
+});
 
-export interface UserRemovedReply extends ReplyEnvelope {
-  forgotten: boolean;
-}
+export type RosterItem = z.output<typeof rosterItem>;
 
-export interface FailureReply {
-  v: 1;
-  id: string;
-  failure: FailureKind;
-  text: string;
-}
+const roster = z.object({
+  version: z.string().meta({ description: "a hash of the content; RFC 6121's `ver` and nothing else" }),
+  items: z.array(rosterItem),
+  pending: z
+    .array(z.object({ jid: z.string(), text: optional(z.string()) }))
+    .meta({ description: 'requests for subscription that wait for the user' }),
+});
+
+export type Roster = z.output<typeof roster>;
+
+export const rosterReply = replyEnvelope.extend({
+  status: z.enum(['ok', 'error']).meta({ description: "`error` when no user's roster could be had" }),
+  message: z.string().meta({ description: 'for people' }),
+  updated: wholeNumber.meta({ description: 'how many rosters were fetched from the source' }),
+  errors: wholeNumber.meta({ description: 'how many users are in `failed`' }),
+  rosters: z.record(z.string(), roster).meta({ description: 'by bare JID in normal form' }),
+  failed: z
+    .record(z.string(), z.string())
+    .meta({ description: 'why not, by bare JID, or as given where it is none; `too-large`: ask for that user alone' }),
+});
+
+export type RosterReply = z.output<typeof rosterReply>;
+
+export const userRemovedReply = replyEnvelope.extend({ forgotten: z.boolean() });
+
+export type UserRemovedReply = z.output<typeof userRemovedReply>;
 
 export type Reply = DecisionReply | RosterReply | UserRemovedReply;
 
-/** The failure reply as an asker reads it; a kind it does not know is a bad reply. */
+/** A kind that an asker does not know is a bad reply. */
 export const failureReply = z.object({
   v: z.literal(1),
-  id: z.string(),
-  failure: z.enum(failureKinds),
-  text: z.string(),
+  id: z.string().max(64).meta({ description: "the request's; empty when it could not be read" }),
+  failure: failureKind,
+  text: z.string().meta({ description: 'fixed for each kind' }),
 });
+
+export type FailureReply = z.output<typeof failureReply>;
