@@ -42,7 +42,7 @@ export async function startResponders(workerMain: string, files: RequestFiles, f
     return { child, match: await child.waitForOutput(ready) };
   };
   try {
-    const broker = await startNatsServer();
+    const broker = await startNatsServer({ jetstream: true });
     stops.push(() => broker.stop());
     const http = await startNode([beside('./http-service.js')], /ready on (\d+)/);
     const httpPort = Number(http.match[1]);

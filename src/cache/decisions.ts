@@ -59,7 +59,7 @@ export class Decisions {
       // The asker knows of a change that has not arrived here: what is remembered may be what it ended.
       const floor = Math.max(entry.floor, this.#order.seen);
       if (floor < minSeq) continue;
-      if (!this.#proof.isRecent()) {
+      if (!this.#proof.isRecent(nowMs)) {
         this.unproved += 1;
         break;
       }

@@ -48,8 +48,9 @@ export class Proof {
     return this.#clock.now() - this.provedAtMs;
   }
 
-  isRecent(): boolean {
-    return this.ageMs <= this.boundMs;
+  /** @param nowMs the clock, for who has just read it: a reading costs as much as a look into a map */
+  isRecent(nowMs = this.#clock.now()): boolean {
+    return nowMs - this.provedAtMs <= this.boundMs;
   }
 
   #settle(): void {

@@ -56,7 +56,7 @@ async function lookUp(question: Question, route: Route, ask: Ask, parts: Parts):
     return {
       v: 1,
       id,
-      ...freshnessOf(now(parts), parts.order, parts.clock),
+      ...freshnessOf(now(parts), parts.order, parts.clock.now()),
       ...fallback,
       ttl_ms: 0,
       scope: 'none',
@@ -81,8 +81,9 @@ function fallbackOf(question: Question, route: Route, parts: Parts): Decision | 
 function reply(question: Question, route: Route, known: Known, parts: Parts): DecisionReply {
   const { decision } = known;
   route.counts.decided[decision.verdict] += 1;
-  const ttl_ms = Math.max(0, Math.floor(known.expiresAtMs - parts.clock.now()));
-  const { seq, age_ms } = freshnessOf(known, parts.order, parts.clock);
+  const nowMs = parts.clock.now();
+  const ttl_ms = Math.max(0, Math.floor(known.expiresAtMs - nowMs));
+  const { seq, age_ms } = freshnessOf(known, parts.order, nowMs);
   // No spread of the decision: into a literal with other fields it costs more than all the rest of the request.
   const answer: DecisionReply = {
     v: 1,

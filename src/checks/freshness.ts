@@ -1,6 +1,5 @@
 /** What every reply says about its freshness: the sequence that it knows, and how old the proof of that is. */
 import type { ChangeOrder } from '../cache/order.ts';
-import type { Clock } from '../clock.ts';
 import type { ReplyEnvelope } from '../wire/replies.ts';
 
 /** Older than any bound that an operator would choose: nothing is proved. */
@@ -10,9 +9,9 @@ const unprovedAgeMs = 1e9;
 export function freshnessOf(
   known: { readonly floor: number; readonly provedAtMs: number },
   order: ChangeOrder,
-  clock: Clock,
+  nowMs: number,
 ): Pick<ReplyEnvelope, 'seq' | 'age_ms'> {
   if (order.ordering === 'counted') return { seq: 0, age_ms: 0 };
-  const ageMs = Math.ceil(clock.now() - known.provedAtMs);
+  const ageMs = Math.ceil(nowMs - known.provedAtMs);
   return { seq: known.floor, age_ms: Math.min(ageMs, unprovedAgeMs) };
 }

@@ -48,7 +48,7 @@ export async function refreshRosters(request: RosterRefresh, ask: Ask, parts: Pa
   return {
     v: 1,
     id: request.id,
-    ...freshnessOf({ floor, provedAtMs }, parts.order, parts.clock),
+    ...freshnessOf({ floor, provedAtMs }, parts.order, parts.clock.now()),
     status: allFailed ? 'error' : 'ok',
     message: allFailed ? 'no roster could be had' : 'roster update complete',
     updated,
