@@ -168,6 +168,21 @@ describe('while the roster is being asked for', () => {
     await alice.take("bob's presence", isFrom(bob.jid));
   });
 
+  it('a session that is replaced meanwhile goes without a trace', async () => {
+    let letGo: (() => void) | undefined;
+    const held = new Promise<void>((resolve) => (letGo = resolve));
+    responder.on('roster-refresh', (asked) => held.then(() => rosterOf(asked, 'v1', [])));
+    const first = await connect('zita', 'same');
+    await first.send(xml('presence'));
+    await responder.untilAsked('roster-refresh');
+    const second = await connect('zita', 'same');
+    letGo?.();
+
+    await first.closed;
+    expect(itemsIn(await second.ask('get', query()))).toEqual([]);
+    expect(scene.prosody.output()).not.toMatch(/[Tt]raceback/);
+  });
+
   it('two devices that log in at once ask once', async () => {
     let letGo: (() => void) | undefined;
     const held = new Promise<void>((resolve) => (letGo = resolve));

@@ -3,13 +3,17 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startScene } from './policy-scene.ts';
 import type { Scene } from './policy-scene.ts';
 import type { Responder } from './responder.ts';
+import { openStream } from './raw-xmpp.ts';
 import { hasBody, message } from './xmpp-client.ts';
 
 let scene: Scene;
 let responder: Responder;
 
 beforeAll(async () => {
-  scene = await startScene({ options: 'warder_timeouts = { ["session-check"] = 30 }' });
+  scene = await startScene({
+    options: 'warder_timeouts = { ["session-check"] = 30 }',
+    further: 'VirtualHost "other.test"\nmodules_enabled = { "warder" }',
+  });
   ({ responder } = scene);
 });
 
@@ -71,6 +75,23 @@ describe('session-check', () => {
     await bob.send(message('alice@localhost/tablet', 'to the tablet'));
     await alice.take('what goes to the session that there is', hasBody('to the tablet'));
     await Promise.all([alice.stop(), bob.stop()]);
+  });
+
+  it('gives up on a client that was disconnected while it was being checked', async () => {
+    let letGo: (() => void) | undefined;
+    const held = new Promise<void>((resolve) => (letGo = resolve));
+    responder.on('session-check', () => held.then(() => ({ verdict: 'allow' })));
+    scene.prosody.register('erwin');
+    const stream = await openStream(scene.prosody.port, 'localhost');
+    await stream.authenticate('erwin');
+    stream.write("<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
+    await responder.untilAsked('session-check');
+    await scene.prosody.shell('c2s:closeall()');
+    letGo?.();
+    responder.reset();
+
+    await (await scene.prosody.connect('erwin')).stop();
+    expect(scene.prosody.output()).not.toMatch(/[Tt]raceback/);
   });
 
   it('takes the fallback, which allows, when the verdict is to change something', async () => {

@@ -181,9 +181,30 @@ describe('presence', () => {
     await alice.send(xml('presence', {}, xml('status', {}, 'to all')));
 
     await bob.take('the broadcast', (stanza) => stanza.getChildText('status') === 'to all');
+    // Neither is the answer to the probe of a contact who has just come.
+    const tablet = await scene.prosody.connect('bob', { resource: 'tablet', presence: false });
+    await tablet.send(xml('presence'));
+    await tablet.take('the answer to its probe', isFrom(alice.jid));
     expect(hooksAsked('presence')).toEqual([]);
+    await tablet.stop();
     expect(await sendAndGetError(xml('presence', { to: bob.jid, id: randomUUID() }))).toEqual(notAllowed);
     expect(hooksAsked('presence')).toEqual(['send']);
+  });
+});
+
+describe('a request for a subscription that is still open', () => {
+  it('is not asked about again when the server repeats it at the next login', async () => {
+    const first = await scene.prosody.connect('emil');
+    await first.send(xml('presence', { type: 'subscribe', to: bob.bare }));
+    await bob.take('the request', (stanza) => stanza.attrs['type'] === 'subscribe');
+    await first.stop();
+    responder.reset();
+    responder.on('stanza-check', () => ({ verdict: 'deny' }));
+    const second = await scene.prosody.connect('emil');
+    await second.settle();
+
+    expect(hooksAsked('presence')).toEqual([]);
+    await second.stop();
   });
 });
 

@@ -15,6 +15,8 @@ export interface ConnectOptions {
   readonly username: string;
   readonly password: string;
   readonly resource?: string;
+  /** Another way in than TCP: the URL of a WebSocket. */
+  readonly service?: string;
   /** Whether to send initial presence; default true. Without it a client gets no messages to its bare JID. */
   readonly presence?: boolean;
 }
@@ -47,7 +49,7 @@ const waitMs = 10_000;
 export async function connectClient(options: ConnectOptions): Promise<TestClient> {
   const { port, domain, username, password, resource, presence = true } = options;
   const connection = client({
-    service: `xmpp://127.0.0.1:${port}`,
+    service: options.service ?? `xmpp://127.0.0.1:${port}`,
     domain,
     username,
     // SCRAM in JavaScript takes a third of a second; the loopback needs no secret kept.
