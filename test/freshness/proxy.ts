@@ -108,7 +108,7 @@ function resume({ near, far }: Link): void {
   far.resume();
 }
 
-/** Cuts the broker's side of a connection into messages, and loses those on `….invalidated` when told to. */
+/** Cuts the broker's side of a connection into messages, and loses those that say what was invalidated when told to. */
 class LossyStream {
   #pending: Buffer = Buffer.alloc(0);
   #lost = 0;
@@ -131,7 +131,7 @@ class LossyStream {
       const isMessage = words[0] === 'MSG' || words[0] === 'HMSG';
       const end = isMessage ? line + 2 + Number(words.at(-1)) + 2 : line + 2;
       if (end > this.#pending.length) break;
-      if (losing && isMessage && words[1]?.endsWith('.invalidated') === true) {
+      if (losing && isMessage && /\.invalidated?$/.test(words[1] ?? '')) {
         kept.push(this.#pending.subarray(keptTo, at));
         keptTo = end;
         this.#lost += 1;

@@ -2,11 +2,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { builtMain } from './built.ts';
 import { startProcess } from './process.ts';
 import type { RunningProcess } from './process.ts';
-
-const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 export interface WorkerProcess extends RunningProcess {
   /** Of its HTTP port. */
@@ -15,6 +13,7 @@ export interface WorkerProcess extends RunningProcess {
 
 /** @param config the configuration file's text; broker and HTTP port are set by the environment */
 export async function startWorkerProcess(natsUrl: string, config: string): Promise<WorkerProcess> {
+  const main = await builtMain();
   const folder = mkdtempSync(join(tmpdir(), 'warder-test-worker-'));
   const file = join(folder, 'warder.yaml');
   writeFileSync(file, config);

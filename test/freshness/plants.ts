@@ -1,0 +1,94 @@
+/**
+ * Mistakes that the checker must find, each planted into a copy of what ships: three in the worker, three in the hook's
+ * near cache. Every one breaks a rule that was once broken by accident or would be natural to break.
+ */
+import { cpSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { FaultName } from './faults.ts';
+
+export interface Plant {
+  readonly name: string;
+  readonly where: 'worker' | 'hook';
+  /** Below dist for the worker, below the hook's folder for the hook. */
+  readonly file: string;
+  /** Each stands in the file exactly once. */
+  readonly edits: readonly (readonly [right: string, wrong: string])[];
+  /** What brings it to light, and a seed with which that was seen. */
+  readonly faults: readonly FaultName[];
+  readonly seed: number;
+}
+
+export const plants: readonly Plant[] = [
+  {
+    name: 'a lookup joined below its asker’s min_seq',
+    where: 'worker',
+    file: 'cache/flights.js',
+    edits: [['current.floor >= minSeq &&', '']],
+    faults: ['invalidations lost', 'source slow'],
+    seed: 11,
+  },
+  {
+    name: 'seq taken at the answer and not when the lookup began',
+    where: 'worker',
+    file: 'cache/flights.js',
+    edits: [['({ value, ...beginning })', '({ value, ...beginning, floor: this.#order.floorFor(minSeq) })']],
+    faults: ['source slow'],
+    seed: 12,
+  },
+  {
+    name: 'the first and not the last value of a forged header',
+    where: 'worker',
+    file: 'nats/invalidations.js',
+    edits: [
+      ["values('Nats-Stream').at(-1)", "values('Nats-Stream').at(0)"],
+      ["values('Nats-Sequence').at(-1)", "values('Nats-Sequence').at(0)"],
+    ],
+    faults: ['headers forged'],
+    seed: 13,
+  },
+  {
+    name: 'a gap ignored',
+    where: 'hook',
+    file: 'change_order.lib.lua',
+    edits: [['self.gaps = self.gaps + 1;\n\t\tstamp_all(self, sequence);', 'self.gaps = self.gaps + 1;']],
+    faults: ['invalidations lost'],
+    seed: 14,
+  },
+  {
+    name: 'the proof dated by the answer and not by the question',
+    where: 'hook',
+    file: 'near_cache.lib.lua',
+    edits: [['self.order:replied(ticket.sent_at, seq, age_ms);', 'self.order:replied(self.clock(), seq, age_ms);']],
+    faults: ['invalidations lost', 'source slow'],
+    seed: 15,
+  },
+  {
+    name: 'an insert without looking at what has changed since it was asked',
+    where: 'hook',
+    file: 'near_cache.lib.lua',
+    edits: [['floor_of(order, ticket, reply.seq), ticket.sent_at', 'order:position(), ticket.sent_at']],
+    faults: ['source slow'],
+    seed: 16,
+  },
+];
+
+/** What a run is given instead of what ships. @throws Error when the file is no longer what the plant was made for */
+export function sow(plant: Plant, root: string): { readonly main?: string; readonly library?: string; folder: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'warder-planted-'));
+  const isWorker = plant.where === 'worker';
+  const from = join(root, isWorker ? 'dist' : 'deploy/prosody/mod_warder');
+  const copy = join(folder, isWorker ? 'dist' : 'mod_warder');
+  cpSync(from, copy, { recursive: true });
+  const file = join(copy, plant.file);
+  let text = readFileSync(file, 'utf8');
+  for (const [right, wrong] of plant.edits) {
+    if (text.split(right).length !== 2) throw new Error(`${plant.file} does not have exactly one ${right}`);
+    text = text.replace(right, () => wrong);
+  }
+  writeFileSync(file, text);
+  if (!isWorker) return { library: copy, folder };
+  // The copy finds its packages and its manifest where the original does.
+  for (const name of ['node_modules', 'package.json']) symlinkSync(join(root, name), join(folder, name));
+  return { main: join(copy, 'main.js'), folder };
+}
