@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { answer, breakOff, HttpService, keepSilent } from '../sources/http-service.ts';
 import type { Behaviour, Seen } from '../sources/http-service.ts';
+import { freePort } from './free-port.ts';
 import { startNatsServer } from './nats-server.ts';
 import type { NatsServer } from './nats-server.ts';
 import type { RunningProcess } from './process.ts';
@@ -23,6 +24,8 @@ let alice: TestClient;
 let bob: TestClient;
 /** Where they are the opposite. */
 let carol: TestClient;
+/** A port at which nobody listens: the service that is gone. */
+let nobody: number;
 
 /** Sources that remember nothing, so that every question reaches the service. */
 function workerConfig(
@@ -31,6 +34,9 @@ function workerConfig(
   worker: number,
 ): { nats: { url: string } } & Record<string, unknown> {
   const source = { timeout_ms: 400, breaker: { failures: 1_000 } };
+  const gone = Object.fromEntries(
+    ['gone.test', 'gone-strict.test'].flatMap((name) => [name, `rooms.${name}`]).map((name) => [name, 'gone']),
+  );
   const through = (name: string, filter = {}): object => ({ ttl_ms: 0, sources: { '*': name, ...filter } });
   return {
     nats: { url: natsUrl },
@@ -38,12 +44,13 @@ function workerConfig(
       app: { type: 'http', url: `${url}/app/${worker}`, ...source },
       filter: { type: 'msg-filter-http', url: `${url}/filter{?from,to}`, ...source },
       rooms: { type: 'muc-auth-http', url: `${url}/rooms`, show_error: true, ...source },
+      gone: { type: 'http', url: `http://127.0.0.1:${nobody}/`, ...source },
       contacts: { type: 'roster-http', url: `${url}/contacts/%s`, ...source },
     },
     operations: {
-      'stanza-check': through('app', { 'filter.test': 'filter' }),
-      'join-check': through('app', { 'rooms.filter.test': 'rooms' }),
-      'session-check': through('app'),
+      'stanza-check': through('app', { 'filter.test': 'filter', ...gone }),
+      'join-check': through('app', { 'rooms.filter.test': 'rooms', ...gone }),
+      'session-check': through('app', gone),
       'roster-refresh': through('app', { 'filter.test': 'contacts' }),
       'user-removed': { sources: 'app' },
     },
@@ -53,6 +60,7 @@ function workerConfig(
 beforeAll(async () => {
   [broker, service] = await Promise.all([startNatsServer({ jetstream: true }), HttpService.start()]);
   service.behave = allowAll;
+  nobody = await freePort();
   workers = await Promise.all([0, 1].map((n) => startWorkerProcess(workerConfig(broker.url, service.url, n))));
   const host = (name: string, fallbacks: string, roomFallbacks: string): string => `
 VirtualHost "${name}"
@@ -61,6 +69,8 @@ ${fallbacks}
 Component "rooms.${name}" "muc"
 modules_enabled = { "warder" }
 ${roomFallbacks}`;
+  const strict = 'warder_fallback = { ["stanza-check"] = "deny", ["session-check"] = "deny" }';
+  const strictRooms = 'warder_fallback = { ["join-check"] = "allow" } muc_room_locking = false';
   prosody = await startProsody({
     natsUrl: broker.url,
     // Longer than the source's timeout, so that it is the worker that gives up.
@@ -68,12 +78,10 @@ ${roomFallbacks}`;
       'warder_timeouts = { ["stanza-check"] = 3, ["join-check"] = 10, ["session-check"] = 10 } warder_notify = true',
     hostOptions: 'warder_roster = true',
     further: [
-      host(
-        'strict.test',
-        'warder_fallback = { ["stanza-check"] = "deny", ["session-check"] = "deny" }',
-        'warder_fallback = { ["join-check"] = "allow" } muc_room_locking = false',
-      ),
+      host('strict.test', strict, strictRooms),
       host('filter.test', 'warder_roster = true', 'muc_room_locking = false'),
+      host('gone.test', 'warder_checks = { "stanza-check" }', ''),
+      host('gone-strict.test', `warder_checks = { "stanza-check" } ${strict}`, strictRooms),
     ].join('\n'),
   });
   [alice, bob] = await Promise.all([prosody.connect('alice'), prosody.connect('bob')]);
@@ -327,6 +335,23 @@ describe.each(failing)('a service that %s', (_what, behaviour) => {
     await expect(prosody.connect('dora', { domain: 'strict.test' })).rejects.toMatchObject({
       condition: 'not-allowed',
     });
+  });
+});
+
+describe('a service that is gone', () => {
+  it('is answered by the fallback of each operation', async () => {
+    const ida = await prosody.connect('ida', { domain: 'gone.test' });
+    await ida.send(message(bob.bare, 'hello'));
+    await bob.take('the message', hasBody('hello'));
+    expect(await sendAndGetError(ida, joinOf(newRoom('gone.test'), 'ida'))).toMatchObject({ condition: 'forbidden' });
+    await ida.stop();
+  });
+
+  it('is answered by the other fallbacks where they are configured', async () => {
+    const ida = await prosody.connect('ida', { domain: 'gone-strict.test' });
+    expect(await sendAndGetError(ida, message(bob.bare, 'hello'))).toMatchObject({ condition: 'not-allowed' });
+    await enterRoom(ida, newRoom('gone-strict.test'), 'ida');
+    await ida.stop();
   });
 });
 
