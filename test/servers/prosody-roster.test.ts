@@ -266,7 +266,8 @@ describe('without an answer', () => {
     [
       'this roster failed',
       (asked) => ({
-        ...{ status: 'error', message: '', updated: 0, errors: 1, rosters: {} },
+        status: 'error',
+        rosters: {},
         failed: { [(asked['users'] as [string])[0]]: 'source-unavailable' },
       }),
     ],

@@ -81,18 +81,17 @@ describe('a message that is allowed', () => {
       if (String(asked['stanza']).includes('first')) await held;
       return { verdict: 'allow' };
     });
-    await scene.prosody.connect('carol').then(async (carol) => {
-      await alice.send(message(bob.bare, 'first'));
-      await alice.send(message(bob.bare, 'second'));
-      await responder.untilAsked('stanza-check', 1);
-      await carol.send(message(bob.bare, 'from carol'));
-      await bob.take('what does not wait', hasBody('from carol'));
-      expect(bob.inbox).toEqual([]);
-      letGo?.();
-      const bodies = [await bob.take('one', isFrom(alice.jid)), await bob.take('another', isFrom(alice.jid))];
-      expect(bodies.map((stanza) => stanza.getChildText('body'))).toEqual(['first', 'second']);
-      await carol.stop();
-    });
+    const carol = await scene.prosody.connect('carol');
+    await alice.send(message(bob.bare, 'first'));
+    await alice.send(message(bob.bare, 'second'));
+    await responder.untilAsked('stanza-check', 1);
+    await carol.send(message(bob.bare, 'from carol'));
+    await bob.take('what does not wait', hasBody('from carol'));
+    expect(bob.inbox).toEqual([]);
+    letGo?.();
+    const bodies = [await bob.take('one', isFrom(alice.jid)), await bob.take('another', isFrom(alice.jid))];
+    expect(bodies.map((stanza) => stanza.getChildText('body'))).toEqual(['first', 'second']);
+    await carol.stop();
   });
 
   it('arrives, and in order, when a client sends a thousand in one go', async () => {

@@ -1,6 +1,7 @@
 /** XMPP by hand over a socket, for what a well-behaved client library does not do: act before it may, vanish, resume. */
 import { Parser } from '@xmpp/xml';
 import { connect } from 'node:net';
+import { Inbox } from './inbox.ts';
 import type { Element } from './xmpp-client.ts';
 
 export interface RawStream {
@@ -17,39 +18,18 @@ export interface RawStream {
   vanish(): void;
 }
 
-const waitMs = 10_000;
-
 export async function openStream(port: number, domain: string): Promise<RawStream> {
   const socket = connect(port, '127.0.0.1').setEncoding('utf8');
   socket.on('error', () => undefined); // shows as an element that does not come
-  const inbox: Element[] = [];
-  const watchers = new Set<() => void>();
+  const inbox = new Inbox(() => `the stream to ${domain}`);
   let parser = new Parser();
   socket.on('data', (data: Buffer | string) => parser.write(String(data)));
 
-  const take: RawStream['take'] = (what, matches) =>
-    new Promise((resolve, reject) => {
-      const look = (): void => {
-        const index = inbox.findIndex(matches);
-        if (index === -1) return;
-        clearTimeout(timer);
-        watchers.delete(look);
-        resolve(inbox.splice(index, 1)[0] as Element);
-      };
-      const timer = setTimeout(() => {
-        watchers.delete(look);
-        reject(new Error(`${what} did not come within ${waitMs} ms; there came:\n${inbox.join('\n')}`));
-      }, waitMs);
-      watchers.add(look);
-      look();
-    });
+  const take: RawStream['take'] = (what, matches) => inbox.take(what, matches);
   const write = (xml: string): void => void socket.write(xml);
   const open = async (): Promise<void> => {
     parser = new Parser();
-    parser.on('element', (element: Element) => {
-      inbox.push(element);
-      for (const watcher of watchers) watcher();
-    });
+    parser.on('element', (element: Element) => inbox.receive(element));
     write(
       `<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0' to='${domain}'>`,
     );
@@ -59,7 +39,7 @@ export async function openStream(port: number, domain: string): Promise<RawStrea
   return {
     write,
     take,
-    inbox,
+    inbox: inbox.elements,
     authenticate: async (username) => {
       const secret = Buffer.from(`\0${username}\0${username}`).toString('base64');
       write(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${secret}</auth>`);

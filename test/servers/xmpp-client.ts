@@ -5,6 +5,7 @@
 import { client, xml } from '@xmpp/client';
 import type { Element, XmppClient } from '@xmpp/client';
 import { randomUUID } from 'node:crypto';
+import { Inbox } from './inbox.ts';
 
 export { xml } from '@xmpp/client';
 export type { Element } from '@xmpp/client';
@@ -57,37 +58,16 @@ export async function connectClient(options: ConnectOptions): Promise<TestClient
     ...(resource === undefined ? {} : { resource }),
   });
   connection.reconnect.stop();
-  const inbox: Element[] = [];
-  const watchers = new Set<() => void>();
+  let jid = `${username}@${domain}`;
+  const inbox = new Inbox(() => jid);
   let ended: (() => void) | undefined;
   const closed = new Promise<void>((resolve) => (ended = resolve));
-  connection.on('stanza', (stanza) => {
-    inbox.push(stanza);
-    for (const watcher of watchers) watcher();
-  });
+  connection.on('stanza', (stanza) => inbox.receive(stanza));
   connection.on('error', () => undefined); // a failed start rejects below; later ones show as a missing stanza
   connection.on('close', () => ended?.());
-  const jid = String(await bounded(connection.start(), `${username}@${domain} did not get a session`));
+  jid = String(await bounded(connection.start(), `${username}@${domain} did not get a session`));
 
-  const take = (what: string, matches: (stanza: Element) => boolean): Promise<Element> =>
-    new Promise((resolve, reject) => {
-      const look = (): void => {
-        const index = inbox.findIndex(matches);
-        if (index === -1) return;
-        settle();
-        resolve(inbox.splice(index, 1)[0] as Element);
-      };
-      const timer = setTimeout(() => {
-        settle();
-        reject(new Error(`${jid} did not get ${what} within ${waitMs} ms; it got:\n${inbox.join('\n')}`));
-      }, waitMs);
-      const settle = (): void => {
-        clearTimeout(timer);
-        watchers.delete(look);
-      };
-      watchers.add(look);
-      look();
-    });
+  const take: TestClient['take'] = (what, matches) => inbox.take(what, matches);
   const reply = (id: string): Promise<Element> => take(`a reply to ${id}`, (stanza) => stanza.attrs['id'] === id);
   const ask: TestClient['ask'] = async (type, payload, to) => {
     const id = randomUUID();
@@ -97,7 +77,7 @@ export async function connectClient(options: ConnectOptions): Promise<TestClient
   const self: TestClient = {
     jid,
     bare: jid.split('/')[0] ?? jid,
-    inbox,
+    inbox: inbox.elements,
     send: (stanza) => connection.send(stanza),
     write: (text) => connection.write(text),
     take,
@@ -112,7 +92,7 @@ export async function connectClient(options: ConnectOptions): Promise<TestClient
     await self.send(xml('presence'));
     await self.take('its own presence', (stanza) => stanza.name === 'presence' && stanza.attrs['from'] === jid);
   }
-  inbox.length = 0; // what belongs to the opening of a session is nobody's concern
+  inbox.elements.length = 0; // what belongs to the opening of a session is nobody's concern
   return self;
 }
 
@@ -135,9 +115,9 @@ export function joinOf(room: string, nick: string, attrs: Readonly<Record<string
 }
 
 /** Enters a room and waits for the own presence in it; throws with what came instead. */
-export async function enterRoom(client: TestClient, room: string, nick: string): Promise<void> {
-  await client.send(joinOf(room, nick));
-  await client.take(`its presence in ${room}`, (stanza) => isFrom(`${room}/${nick}`)(stanza) && isOwnPresence(stanza));
+export async function enterRoom(who: TestClient, room: string, nick: string): Promise<void> {
+  await who.send(joinOf(room, nick));
+  await who.take(`its presence in ${room}`, (stanza) => isFrom(`${room}/${nick}`)(stanza) && isOwnPresence(stanza));
 }
 
 /** Presence that a room reflects to the one whose it is (XEP-0045 section 7.2.2, code 110). */

@@ -2,6 +2,7 @@
 import { Parser } from '@xmpp/xml';
 import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
+import { Inbox } from './inbox.ts';
 import type { Element } from './xmpp-client.ts';
 
 export interface TestComponent {
@@ -14,13 +15,10 @@ export interface TestComponent {
   stop(): void;
 }
 
-const waitMs = 10_000;
-
 export async function connectComponent(port: number, domain: string, secret: string): Promise<TestComponent> {
   const socket = connect(port, '127.0.0.1');
   const parser = new Parser();
-  const inbox: Element[] = [];
-  const watchers = new Set<() => void>();
+  const inbox = new Inbox(() => domain);
   socket.setEncoding('utf8').on('data', (data: Buffer | string) => parser.write(String(data)));
   socket.on('error', () => undefined); // shows as a stanza that does not come
   parser.on('start', (stream) => {
@@ -29,35 +27,16 @@ export async function connectComponent(port: number, domain: string, secret: str
       .digest('hex');
     socket.write(`<handshake>${digest}</handshake>`);
   });
-  parser.on('element', (stanza) => {
-    inbox.push(stanza);
-    for (const watcher of watchers) watcher();
-  });
+  parser.on('element', (stanza: Element) => inbox.receive(stanza));
   socket.write(
     `<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' to='${domain}'>`,
   );
-  const take: TestComponent['take'] = (what, matches) =>
-    new Promise((resolve, reject) => {
-      const look = (): void => {
-        const index = inbox.findIndex(matches);
-        if (index === -1) return;
-        clearTimeout(timer);
-        watchers.delete(look);
-        resolve(inbox.splice(index, 1)[0] as Element);
-      };
-      const timer = setTimeout(() => {
-        watchers.delete(look);
-        reject(new Error(`${domain} did not get ${what} within ${waitMs} ms; it got:\n${inbox.join('\n')}`));
-      }, waitMs);
-      watchers.add(look);
-      look();
-    });
-  await take('the end of the handshake', (element) => element.name === 'handshake');
+  await inbox.take('the end of the handshake', (element) => element.name === 'handshake');
   return {
     domain,
-    inbox,
+    inbox: inbox.elements,
     send: (...stanzas) => void socket.write(stanzas.map(String).join('')),
-    take,
+    take: (what, matches) => inbox.take(what, matches),
     stop: () => void socket.destroy(),
   };
 }
