@@ -35,7 +35,6 @@ export interface Prosody {
   readonly rooms: string;
   readonly port: number;
   readonly componentPort: number;
-  readonly pid: number;
   /** Makes an account, on the virtual host unless told otherwise; its password is its name. */
   register(username: string, domain?: string): void;
   /** Connects as an account, made now if it was not. All are disconnected by `stop`. */
@@ -45,7 +44,6 @@ export interface Prosody {
   waitForOutput(pattern: RegExp): Promise<RegExpMatchArray>;
   /** One line of the admin shell; returns what it prints. @throws Error when the command fails. */
   shell(command: string): Promise<string>;
-  signal(signal: NodeJS.Signals): boolean;
   /** Writes the configuration anew with these options in its global section; to be followed by a reload in the shell. */
   configure(options: string): void;
   stop(): Promise<void>;
@@ -89,7 +87,6 @@ export async function startProsody(options: ProsodyOptions): Promise<Prosody> {
     rooms,
     port,
     componentPort,
-    pid: child.pid,
     register,
     connect: async (username, connectOptions) => {
       register(username, connectOptions?.domain);
@@ -108,7 +105,6 @@ export async function startProsody(options: ProsodyOptions): Promise<Prosody> {
       ]);
       return stdout;
     },
-    signal: (signal) => child.signal(signal),
     configure: write,
     stop: async () => {
       await Promise.all(clients.map((connected) => connected.stop()));
