@@ -2,11 +2,30 @@
  * What is published when something has changed, and the tick that proves freshness. Invalidating too much is always
  * right: what cannot be read, names nothing, names several things or a JID without normal form counts as everything.
  */
+import { z } from 'zod';
 import type { Change } from '../changes.ts';
 import { decodePayload, encodePayload } from './codec.ts';
 import { encodingOf } from './encoding.ts';
+import { jidText, optional } from './fields.ts';
 import { InvalidJid, parseBareJid } from './jid.ts';
 import { operationNames } from './operation.ts';
+
+const changed = { v: z.literal(1), reason: optional(z.string()).meta({ description: 'for people who look on' }) };
+
+/** What whoever changes something should publish; exactly one scope. What is not like it is read as `all` below. */
+export const changeMessage = z.xor([
+  z.object({ ...changed, user: jidText('a bare JID: decisions in which it stands on either side, and its roster') }),
+  z.object({ ...changed, room: jidText('a bare JID: decisions about this room') }),
+  z.object({ ...changed, domain: jidText('a domain: decisions in which a JID of it stands') }),
+  z.object({ ...changed, operation: z.enum(operationNames).meta({ description: 'all decisions of this operation' }) }),
+  z.object({ ...changed, all: z.literal(true).meta({ description: 'every decision' }) }),
+]);
+
+/** What workers publish to prove freshness. It changes nothing. */
+export const tickMessage = z.object({
+  v: z.literal(1),
+  tick: z.string().meta({ description: "the worker's id" }),
+});
 
 /** `undefined` for a tick. */
 export function decodeInvalidation(bytes: Uint8Array): Change | undefined {

@@ -72,12 +72,12 @@ const kinds = ['message', 'presence', 'iq'] as const;
 export const stanzaCheckRequest = form(
   z.object({
     ...envelope,
-    hook: z.enum(hooks),
+    hook: z.enum(hooks).meta({ description: 'where the stanza was seen' }),
     from: jidText('a JID, bare or full'),
     to: jidText('a JID, bare or full'),
     kind: z.enum(kinds),
-    type: z.string().max(64).nullish(),
-    stanza: xml.nullish(),
+    type: z.string().max(64).nullish().meta({ description: "the stanza's; empty or absent if it has none" }),
+    stanza: xml.nullish().meta({ description: 'its XML; who needs it and has it not answers `stanza-required`' }),
     stanza_omitted: z.boolean().nullish().meta({ description: 'the stanza exists but is too large to send' }),
   }),
   (fields) => ({
@@ -133,8 +133,8 @@ export const joinCheckRequest = form(
     ...envelope,
     user: jidText('a full JID'),
     room: jidText('a bare JID'),
-    nick: z.string().max(1023),
-    event: z.enum(['join', 'nick-change', 'subscribe']).nullish(),
+    nick: z.string().max(1023).meta({ description: 'the nickname that is wished for' }),
+    event: z.enum(['join', 'nick-change', 'subscribe']).nullish().meta({ description: 'absent: join' }),
     creating: z.boolean().nullish().meta({ description: 'the room would be made by this join' }),
   }),
   (fields) => ({
@@ -151,9 +151,9 @@ export const sessionCheckRequest = form(
   z.object({
     ...envelope,
     user: jidText('a full JID'),
-    ip: z.string().max(64).nullish(),
+    ip: z.string().max(64).nullish().meta({ description: 'where the client connects from' }),
     tls: z.boolean().nullish(),
-    mechanism: z.string().max(64).nullish(),
+    mechanism: z.string().max(64).nullish().meta({ description: 'of SASL' }),
   }),
   (fields) => ({
     ...readEnvelope(fields),
@@ -168,8 +168,11 @@ export const sessionCheckRequest = form(
 export const rosterRefreshRequest = form(
   z.object({
     ...envelope,
-    users: z.array(z.string().max(3072)).max(10_000),
-    reason: z.enum(['login', 'changed', 'admin']).nullish(),
+    users: z.array(z.string().max(maxJidLength)).max(10_000).meta({ description: 'bare JIDs' }),
+    reason: z
+      .enum(['login', 'changed', 'admin'])
+      .nullish()
+      .meta({ description: 'absent: login, which may be answered from memory' }),
   }),
   (fields) => ({ ...readEnvelope(fields), users: fields.users, reason: fields.reason ?? 'login' }),
 );
