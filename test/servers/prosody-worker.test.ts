@@ -11,12 +11,14 @@ import type { NatsServer } from './nats-server.ts';
 import type { RunningProcess } from './process.ts';
 import { startProsody } from './prosody.ts';
 import type { Prosody } from './prosody.ts';
-import { startWorkerProcess } from './worker-process.ts';
+import { buildWorker } from './worker-process.ts';
+import type { WorkerBuild } from './worker-process.ts';
 import { enterRoom, errorOf, hasBody, joinOf, message, xml } from './xmpp-client.ts';
 import type { Element, TestClient } from './xmpp-client.ts';
 
 let broker: NatsServer;
 let service: HttpService;
+let build: WorkerBuild;
 let workers: RunningProcess[];
 let prosody: Prosody;
 /** Where the fallbacks are the defaults: messages and sessions pass, joins do not. */
@@ -61,7 +63,8 @@ beforeAll(async () => {
   [broker, service] = await Promise.all([startNatsServer({ jetstream: true }), HttpService.start()]);
   service.behave = allowAll;
   nobody = await freePort();
-  workers = await Promise.all([0, 1].map((n) => startWorkerProcess(workerConfig(broker.url, service.url, n))));
+  build = buildWorker();
+  workers = await Promise.all([0, 1].map((n) => build.start(workerConfig(broker.url, service.url, n))));
   const host = (name: string, fallbacks: string, roomFallbacks: string): string => `
 VirtualHost "${name}"
 modules_enabled = { "warder" }
@@ -91,6 +94,7 @@ ${roomFallbacks}`;
 afterAll(async () => {
   await prosody?.stop();
   for (const worker of workers ?? []) await worker.stop();
+  build?.remove();
   await service?.stop();
   await broker?.stop();
 });
@@ -401,7 +405,7 @@ describe('workers and brokers that go', () => {
     await bob.take('the message', hasBody('nobody is asked'));
     expect(await sendAndGetError(carol, message(bob.jid, 'hello'))).toMatchObject({ condition: 'not-allowed' });
     expect(await prosody.shell('warder:stats()')).toMatch(/strict\.test\n[^]*stanza-check:.*failures: .*no-responders/);
-    workers.push(await startWorkerProcess(workerConfig(broker.url, service.url, 2)));
+    workers.push(await build.start(workerConfig(broker.url, service.url, 2)));
     await workerSees();
   });
 
