@@ -13,10 +13,11 @@ import { report } from './table.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'warder-bench-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
-
 const load = await compileLoad(join(process.cwd(), 'bench'), folder);
 const responders = await startResponders(join(process.cwd(), 'dist/main.js'), writeRequestFiles(folder), folder);
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => void responders.stop().finally(() => process.exit(1)));
+}
 try {
   const processors = `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown'}`;
   console.log(
