@@ -2,7 +2,7 @@
 import type { JetStreamClient, NatsConnection } from 'nats';
 import type { Change } from '../changes.ts';
 import { encodeChange } from '../wire/invalidation.ts';
-import { invalidateSubject, streamName } from './stream.ts';
+import { invalidateSubject, lowestSequence, streamName } from './stream.ts';
 
 /** How long one publication waits for its acknowledgement before it is repeated. */
 const acknowledgeMs = 1_000;
@@ -11,7 +11,8 @@ const repeatAfterMs = 100;
 /**
  * Publishes once.
  * @returns the number that the stream gave it
- * @throws what nats.js throws when nothing was acknowledged; an acknowledgement of a duplicate is none
+ * @throws what nats.js throws when nothing was acknowledged; an acknowledgement of a duplicate, or with a number below
+ *   10^12, is none
  */
 export async function publishNumbered(
   jetstream: JetStreamClient,
@@ -24,6 +25,9 @@ export async function publishNumbered(
     expect: { streamName: streamName(prefix) },
   });
   if (duplicate) throw new Error('acknowledged as a duplicate');
+  // Taken between the making of a stream and its first number: everyone has seen far higher ones, and would not wait.
+  if (seq < lowestSequence)
+    throw new Error(`acknowledged as ${seq} by a stream that is not numbered from the time yet`);
   return seq;
 }
 

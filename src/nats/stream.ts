@@ -11,7 +11,7 @@ import type { JetStreamManager, NatsConnection, StreamConfig, StreamInfo } from 
 import type { Logger } from 'pino';
 
 /** Far above what counting from 1 reaches, far below the time in milliseconds. */
-const lowestSequence = 1e12;
+export const lowestSequence = 1e12;
 const minute = 60_000;
 
 export interface StreamOptions {

@@ -7,6 +7,7 @@ import { ChangeOrder } from '../../src/cache/order.ts';
 import { Proof } from '../../src/cache/proof.ts';
 import { monotonicClock } from '../../src/clock.ts';
 import { Invalidations } from '../../src/nats/invalidations.ts';
+import { publishNumbered } from '../../src/nats/publish.ts';
 import { invalidatedSubject, invalidateSubject, streamName } from '../../src/nats/stream.ts';
 import { startNatsServer } from './nats-server.ts';
 import type { NatsServer } from './nats-server.ts';
@@ -121,6 +122,16 @@ describe('the order of changes over a broker', () => {
     await (await nats.jetstreamManager()).streams.delete(streamName(prefix));
     await until(() => order.seen > floor + 1 && proof.isRecent());
     expect(order.stamps.allow(floor, subject)).toBe(false);
+  });
+
+  it('an acknowledgement by a stream that is not numbered from the time yet is none', async () => {
+    const broker = await startBroker();
+    const nats = await connect({ servers: broker.url });
+    releasers.push(() => nats.close());
+    await (
+      await nats.jetstreamManager()
+    ).streams.add({ name: streamName(prefix), subjects: [invalidateSubject(prefix)] });
+    await expect(publishNumbered(nats.jetstream(), prefix, new Uint8Array(), 2_000)).rejects.toThrow(/not numbered/);
   });
 
   it('a plain publication without number is dropped at once everywhere', async () => {
