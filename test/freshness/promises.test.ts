@@ -25,7 +25,7 @@ describe('the checker', () => {
 
   it('refuses an older answer to who had seen the change', () => {
     const promises = new Promises([change()], 2_000);
-    expect(promises.violationOf({ ...told, seen: 100 })).toMatchObject({ promised: 'seen', wanted: 7 });
+    expect(promises.violationOf({ ...told, seen: 100 })).toMatchObject({ promised: 'seen', wanted: { version: 7 } });
     expect(promises.violationOf({ ...told, seen: 100, version: 7 })).toBeUndefined();
   });
 
@@ -63,6 +63,6 @@ describe('the checker', () => {
   it('takes the newest of several changes, in whatever order they were acknowledged', () => {
     const made = [change({ version: 9, sequence: 90 }), change({ version: 8, sequence: 95 })];
     const promises = new Promises(made, 2_000);
-    expect(promises.violationOf({ ...told, seen: 95, version: 8 })).toMatchObject({ wanted: 9 });
+    expect(promises.violationOf({ ...told, seen: 95, version: 8 })).toMatchObject({ wanted: { version: 9 } });
   });
 });

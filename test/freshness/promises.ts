@@ -15,8 +15,8 @@ export type Promised = 'seen' | 'bound' | 'flush --wait';
 export interface Violation {
   readonly promised: Promised;
   readonly told: Told;
-  /** The version that the answer should have known. */
-  readonly wanted: number;
+  /** The change that the answer should have known. */
+  readonly wanted: MadeChange | undefined;
 }
 
 /** For one scope: the highest version known at each point of one axis. */
@@ -50,9 +50,11 @@ class Steps {
 export class Promises {
   readonly #axes: Record<Promised, Map<string, Steps>>;
   readonly #scopes = new Map<string, string[]>();
+  readonly #made: ReadonlyMap<number, MadeChange>;
 
   constructor(made: readonly MadeChange[], boundMs: number) {
     const boundUs = boundMs * 1_000;
+    this.#made = new Map(made.map((change) => [change.version, change]));
     const axis = (point: (change: MadeChange) => number | undefined) => {
       const byScope = new Map<string, [number, number][]>();
       for (const change of made) {
@@ -82,7 +84,7 @@ export class Promises {
       const at = promised === 'seen' ? told.seen : told.askedAtUs;
       for (const scope of scopes) {
         const wanted = this.#axes[promised].get(scope)?.upTo(at) ?? 0;
-        if (told.version < wanted) return { promised, told, wanted };
+        if (told.version < wanted) return { promised, told, wanted: this.#made.get(wanted) };
       }
     }
     return undefined;

@@ -44,9 +44,7 @@ export function reportOf(result: RunResult, missing: readonly string[]): string 
   const width = Math.max(...rows.map(([name]) => name.length));
   const lines = rows.map(([name, value]) => `  ${name.padEnd(width)}  ${String(value).padStart(9)}`);
   for (const { promised, told, wanted } of verdicts.violations) {
-    lines.push(
-      `  broken (${promised}): ${told.question} was told version ${told.version}, ${wanted} was due; ${JSON.stringify(told)}`,
-    );
+    lines.push(`  broken (${promised}): told ${JSON.stringify(told)}, due ${JSON.stringify(wanted)}`);
   }
   if (verdicts.violationCount > 0) lines.push(`  the histories are in ${folder}`);
   for (const one of missing) lines.push(`  shows nothing: ${one}`);
