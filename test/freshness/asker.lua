@@ -29,7 +29,8 @@
 -- "" without one: the version that was answered, or was remembered.
 --   ["i",TIME,{"v":1,"name":,"boot_id":,"pid":,"seed":,"users":,"domains":,"rooms":}]   first line
 --   ["h",Q,ASKED,SEEN,SEQ,VERDICT,REASON]            a hit in the near cache; SEQ is the floor that it is kept with. It is
---                                                    answered where it is asked: ASKED was read before anything else
+--                                                    answered where it is asked: ASKED was read before anything else.
+--                                                    Without JetStream SEQ is the cache's own count and means nothing
 --   ["a",Q,ASKED,ANSWERED,SEEN,SEQ,VERDICT,REASON,AGE_MS,TTL_MS,SCOPE]   a worker's answer within the budget
 --   ["d",Q,ASKED,ANSWERED,SEEN,SEQ,VERDICT,REASON,DEGRADED]              the same, where it is a configured fallback
 --   ["f",Q,ASKED,ENDED,SEEN,KIND]                    no answer: the worker's failure kind, or one of timeout,
