@@ -7,7 +7,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compileLoad } from './load.ts';
 import { measure, outstandings, rounds } from './measure.ts';
-import { writeRequestFiles } from './requests.ts';
+import { pairCount, writeRequestFiles } from './requests.ts';
 import { startResponders } from './responders.ts';
 import { report } from './table.ts';
 
@@ -27,7 +27,7 @@ try {
   const [, misses = '?'] =
     /^warder_cache_requests_total\{.*"decisions".*"miss".*\} (\d+)$/m.exec(await responders.workerMetrics()) ?? [];
   console.log(report(measured));
-  console.log(`The worker's cache missed ${misses} times, all while it was warmed up.`);
+  console.log(`The worker's cache missed ${misses} times, for ${pairCount.toLocaleString('en')} pairs.`);
 } finally {
   await responders.stop();
 }

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { encodeMessagePack } from '../src/wire/messagepack.ts';
 
 export const echoSubject = 'bench.echo';
-const pairCount = 1_000;
+export const pairCount = 1_000;
 /** Distinct requests: every pair ten times, each time with an id of its own. */
 const requestCount = 10 * pairCount;
 const stanzaBytes = 400;

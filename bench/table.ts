@@ -85,11 +85,18 @@ export function report({ samples, replies, foreignShare }: Measured): string {
     'In brackets the ratio to the echo. The worker:',
     ...aimed,
     '',
-    `${replies.toLocaleString('en')} replies, each checked; other programs took ${(foreignShare * 100).toFixed(0)} % of this machine meanwhile.`,
+    `${replies.toLocaleString('en')} replies, each checked. ${disturbance(foreignShare)}`,
   ].join('\n');
 }
 
-function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** On a machine that does other work, waiting for a processor is most of what is measured. */
+function disturbance(foreignShare: number): string {
+  const share = `Other programs took ${(foreignShare * 100).toFixed(0)} % of this machine meanwhile`;
+  return foreignShare > 0.1 ? `${share}: too much to compare these figures with others.` : `${share}.`;
+}
+
+/** Two columns of words, then figures. */
+export function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = head.map((title, column) =>
     Math.max(...[head, ...rows].map((row) => (row[column] ?? '').length), title.length),
   );
