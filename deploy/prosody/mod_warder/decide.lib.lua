@@ -2,13 +2,17 @@
 -- What shall be remembered of answers belongs here, between the question and the asking, and nowhere else.
 -- Never raises, and always comes back with a verdict.
 --
--- local decider = module:require "decide".new(settings, asker);   -- asker: ask.lib.lua's, nil when there is none
--- decider:decide(operation, side, request, verify) -> verdict      inside an async context
+-- local decider = module:require "decide".new(settings, asker, near);
+--   asker: ask.lib.lua's, nil when there is none; near: shared_cache.lib.lua's, nil where nothing is remembered
+-- decider:decide(operation, side, request, verify) -> verdict      what is not remembered needs an async context, else it
+--     takes its fallback
 --   side: "local" or "remote", whose question it is; verify: see ask.lib.lua
---   verdict: a reply as in ask.lib.lua, or the fallback: { verdict = , failure = kind }
+--   verdict: a reply as in ask.lib.lua, what is remembered of one, or the fallback: { verdict = , failure = kind }; not to be changed
+-- decider:recall(operation, request) -> verdict, or nil when it is not remembered      never waits, needs no async context
 -- decider:fallback(operation, side, failure) -> verdict
 -- decider:answered(operation, verdict), decider:failed(operation, failure, taken): for who asks by himself
--- decider.stats: by operation { verdicts = { [verdict] = n }, failures = { [kind] = n }, fallbacks = { [verdict] = n } }
+-- decider.stats: by operation { verdicts = { [verdict] = n }, remembered = { [verdict] = n }, failures = { [kind] = n },
+--   fallbacks = { [verdict] = n } }
 
 local now = require "util.time".monotonic;
 
@@ -28,7 +32,7 @@ end
 function decider_methods:counts(operation)
 	local counts = self.stats[operation];
 	if not counts then
-		counts = { verdicts = {}, failures = {}, fallbacks = {} };
+		counts = { verdicts = {}, remembered = {}, failures = {}, fallbacks = {} };
 		self.stats[operation] = counts;
 	end
 	return counts;
@@ -63,19 +67,29 @@ function decider_methods:fallback(operation, side, failure)
 	return { verdict = verdict, failure = failure };
 end
 
+function decider_methods:recall(operation, request)
+	local verdict = self.near and self.near:recall(operation, request);
+	if verdict then count(self:counts(operation).remembered, verdict.verdict); end
+	return verdict;
+end
+
 function decider_methods:decide(operation, side, request, verify)
+	local remembered = self:recall(operation, request);
+	if remembered then return remembered; end
 	if not self.asker then return self:fallback(operation, side, "disconnected"); end
+	local answered = self.near and self.near:ask(operation, request);
 	local reply, failure = self.asker:wait(operation, request, {
 		budget_ms = self.settings.budgets_ms[operation];
 		verify = verify;
 	});
 	if not reply then return self:fallback(operation, side, failure); end
+	if answered then answered(reply); end
 	self:answered(operation, reply.verdict);
 	return reply;
 end
 
-local function new(settings, asker)
-	return setmetatable({ settings = settings, asker = asker, stats = {}, reported = {} }, decider_mt);
+local function new(settings, asker, near)
+	return setmetatable({ settings = settings, asker = asker, near = near, stats = {}, reported = {} }, decider_mt);
 end
 
 return { new = new };

@@ -44,12 +44,13 @@ local function start(decider, verdicts, line)
 		return b ~= nil and a.event == b.event and a.creating == b.creating;
 	end
 
-	local function ask(event, question)
+	local function check(event, question, remembered)
 		local origin, stanza = event.origin, event.stanza;
 		local is_client = origin.full_jid ~= nil;
 		local side = hosts[jid_host(question.user)] and "local" or "remote";
+		local verdict = remembered;
 		for _ = 1, max_questions do
-			local verdict = decider:decide(operation, side, question);
+			verdict = verdict or decider:decide(operation, side, question);
 			-- Its session was replaced while it waited: nobody is left who could enter.
 			if is_client and origin.destroyed then return true; end
 			local ok, stopped = xpcall(verdicts.apply, debug.traceback, verdicts, operation, "send", event, verdict);
@@ -60,7 +61,7 @@ local function start(decider, verdicts, line)
 			if stopped then return true; end
 			local now = question_of(stanza);
 			if now == nil or is_same(question, now) then return nil; end
-			question = now;
+			question, verdict = now, nil;
 		end
 		origin.send(st.error_reply(stanza, "wait", "resource-constraint", "The room is changing too fast"));
 		return true;
@@ -77,8 +78,13 @@ local function start(decider, verdicts, line)
 			origin.send(st.error_reply(stanza, "modify", "jid-malformed", "A nickname is needed"));
 			return true;
 		end
-		if not async.ready() then return line:take(event, false); end
-		return ask(event, question);
+		local remembered;
+		if not async.ready() then
+			-- What is remembered needs no waiting.
+			remembered = not line:holds(event) and decider:recall(operation, question) or nil;
+			if not remembered then return line:take(event, false); end
+		end
+		return check(event, question, remembered);
 	end
 
 	module:hook("presence/full", on_presence, priority);

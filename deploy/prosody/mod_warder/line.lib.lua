@@ -4,6 +4,7 @@
 --
 -- local line = module:require "line".start();
 -- line:take(event, preevents) -> true: the stanza stands in line and the caller stops its event
+-- line:holds(event) -> whether something of the same sender stands in line, which this one may not overtake
 
 local async = require "util.async";
 local jid_bare = require "util.jid".bare;
@@ -83,10 +84,14 @@ function line_methods:take(event, preevents)
 	return true;
 end
 
+function line_methods:holds(event)
+	return self.runners[sender(event)] ~= nil;
+end
+
 local function start()
 	local line = setmetatable({ host = module.host, runners = {}, waiting = {}, brought = {} }, line_mt);
 	local function keep_order(event)
-		if next(line.runners) == nil or line.runners[sender(event)] == nil or async.ready() then return nil; end
+		if next(line.runners) == nil or not line:holds(event) or async.ready() then return nil; end
 		return line:take(event, false);
 	end
 	for _, kind in ipairs({ "message", "presence", "iq" }) do

@@ -8,6 +8,7 @@ local join_check = module:require "join_check";
 local line = module:require "line";
 local roster = module:require "roster";
 local session_check = module:require "session_check";
+local shared_cache = module:require "shared_cache";
 local stanza_check = module:require "stanza_check";
 local stats = module:require "stats";
 local user_removed = module:require "user_removed";
@@ -18,15 +19,17 @@ local is_account_host = module:get_host_type() == "local";
 
 -- Without a connection the hooks stay: what cannot be asked takes its fallback.
 local client, release = connection.acquire();
+local near, forget = shared_cache.acquire(client, settings);
 local asker = client and ask.new({
 	client = client;
 	server = settings.server;
 	prefix = settings.prefix;
 	encoding = settings.encoding;
 	max_stanza_bytes = settings.max_stanza_bytes;
+	min_seq = near and function () return near:min_seq(); end;
 }) or nil;
 
-local decider = decide.new(settings, asker);
+local decider = decide.new(settings, asker, near);
 local verdicts = verdict.new(settings);
 local waiting_line = line.start();
 
@@ -40,5 +43,6 @@ local stop_stats = stats.start(decider);
 
 function module.unload()
 	stop_stats();
+	if forget then forget(); end
 	if release then release(); end
 end

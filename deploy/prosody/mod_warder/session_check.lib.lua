@@ -2,7 +2,6 @@
 --
 -- module:require "session_check".start(decider, verdicts);
 
-local async = require "util.async";
 local new_resource = require "util.id".medium;
 local resourceprep = require "util.encodings".stringprep.resourceprep;
 
@@ -28,17 +27,12 @@ local function start(decider, verdicts)
 		local session = event.session;
 		event.resource = settle_resource(event.resource);
 		local username, host = session.username, session.host;
-		local verdict;
-		if async.ready() then
-			verdict = decider:decide(operation, "local", {
-				user = username.."@"..host.."/"..event.resource;
-				ip = session.ip;
-				tls = session.secure == true;
-				mechanism = mechanisms[session];
-			});
-		else
-			verdict = decider:fallback(operation, "local", "not-async");
-		end
+		local verdict = decider:decide(operation, "local", {
+			user = username.."@"..host.."/"..event.resource;
+			ip = session.ip;
+			tls = session.secure == true;
+			mechanism = mechanisms[session];
+		});
 		-- Nothing is left to bind.
 		if session.destroyed then return false; end
 		if verdict.verdict == "allow" then return nil; end

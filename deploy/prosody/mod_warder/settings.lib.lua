@@ -40,6 +40,7 @@ local known = {
 	warder_checks = true, warder_stanza_hooks = true, warder_stanza_kinds = true, warder_timeouts = true,
 	warder_fallback = true, warder_notify = true, warder_roster = true, warder_server_name = true,
 	warder_subject_prefix = true, warder_encoding = true, warder_max_stanza_size = true,
+	warder_near_cache = true, warder_near_cache_entries = true, warder_staleness_bound = true,
 	-- Read by connection.lib.lua.
 	warder_nats_url = true, warder_nats_name = true, warder_nats_inbox = true, warder_nats_user = true,
 	warder_nats_password = true, warder_nats_token = true, warder_nats_tls = true, warder_nats_ping_interval = true,
@@ -169,6 +170,28 @@ local function read_size()
 	return value;
 end
 
+-- What the hosts of a process share cannot be different for one of them.
+local function read_shared_number(name, default, is_right, right)
+	local value = configmanager.get("*", name);
+	if module:get_option(name) ~= value then
+		complain(name, "all hosts share one near cache, so this belongs in the global section; left out for %s", module.host);
+	end
+	if value == nil then return default; end
+	if type(value) ~= "number" or not is_right(value) then
+		complain(name, "%s should be %s; %s is used", tostring(value), right, tostring(default));
+		return default;
+	end
+	return value;
+end
+
+local function is_count(value)
+	return value >= 0 and value <= 1e7 and value == math.floor(value);
+end
+
+local function is_bound(value)
+	return value >= 0.2 and value <= 60;
+end
+
 local function is_name(text)
 	return #text > 0 and #text <= 256 and not text:find("%c");
 end
@@ -211,6 +234,10 @@ local function read()
 		prefix = read_string("warder_subject_prefix", "xmpp.policy.v1", is_subject, "a NATS subject without wildcards");
 		encoding = read_string("warder_encoding", codec.default, is_encoding, "messagepack or json");
 		max_stanza_bytes = read_size();
+		near_cache = read_boolean("warder_near_cache", true);
+		near_cache_entries = read_shared_number("warder_near_cache_entries", 50000, is_count,
+			"a whole number of decisions up to ten million, 0 for none");
+		staleness_bound = read_shared_number("warder_staleness_bound", 2, is_bound, "seconds, at least 0.2 and at most 60");
 	};
 end
 

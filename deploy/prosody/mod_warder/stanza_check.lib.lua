@@ -57,19 +57,24 @@ local function start(settings, decider, verdicts, line)
 		return true;
 	end
 
-	local function check(hook, event)
+	local function check(hook, event, preevents)
 		local origin, stanza = event.origin, event.stanza;
-		local from, to = stanza.attr.from or origin.full_jid, stanza.attr.to;
 		local is_client = origin.full_jid ~= nil;
-		local side = side_of(from);
-		local verdict = decider:decide(operation, side, {
+		local request = {
 			hook = hook;
-			from = from;
-			to = to;
+			from = stanza.attr.from or origin.full_jid;
+			to = stanza.attr.to;
 			kind = stanza.name;
 			type = stanza.attr.type;
 			stanza = function () return tostring(stanza); end;
-		}, verdicts:verify(stanza));
+		};
+		local verdict;
+		if not async.ready() then
+			-- What is remembered needs no waiting.
+			verdict = not line:holds(event) and decider:recall(operation, request) or nil;
+			if not verdict then return line:take(event, preevents); end
+		end
+		verdict = verdict or decider:decide(operation, side_of(request.from), request, verdicts:verify(stanza));
 		local ok, stopped = xpcall(verdicts.apply, debug.traceback, verdicts, operation, hook, event, verdict);
 		if not ok then
 			module:log("error", "Could not act on %s: %s", verdict.verdict, stopped);
@@ -83,8 +88,7 @@ local function start(settings, decider, verdicts, line)
 		local concerned, preevents = concerns[hook], hook == "send";
 		return function (event)
 			if not concerned(event) or is_exempt(hook, event) then return nil; end
-			if not async.ready() then return line:take(event, preevents); end
-			return check(hook, event);
+			return check(hook, event, preevents);
 		end;
 	end
 
@@ -107,8 +111,7 @@ local function start(settings, decider, verdicts, line)
 			local is_replay = origin.username == event.username and origin.host == module.host
 				and jid_bare(stanza.attr.from) ~= event.username.."@"..module.host;
 			if is_replay or is_exempt("offline", event) then return nil; end
-			if not async.ready() then return line:take(event, false); end
-			return check("offline", event);
+			return check("offline", event, false);
 		end, offline_priority);
 	end
 end

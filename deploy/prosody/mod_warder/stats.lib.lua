@@ -10,7 +10,7 @@ local shell = module:shared("/*/admin_shell/env");
 
 local function line(counts)
 	local words = {};
-	for name, n in it.sorted_pairs(counts) do words[#words + 1] = name.." "..n; end
+	for name, n in it.sorted_pairs(counts) do words[#words + 1] = name.." "..(n % 1 == 0 and n or ("%.2f"):format(n)); end
 	return #words > 0 and table.concat(words, ", ") or "none";
 end
 
@@ -19,8 +19,16 @@ local function print_stats(self)
 	for host, decider in it.sorted_pairs(deciders) do
 		print(host);
 		for operation, counts in it.sorted_pairs(decider.stats) do
-			print(("  %s: answers: %s; failures: %s; fallbacks: %s"):format(operation,
-				line(counts.verdicts), line(counts.failures), line(counts.fallbacks)));
+			print(("  %s: answers: %s; remembered: %s; failures: %s; fallbacks: %s"):format(operation,
+				line(counts.verdicts), line(counts.remembered), line(counts.failures), line(counts.fallbacks)));
+		end
+	end
+	local printed = {};
+	for _, decider in pairs(deciders) do
+		local near = decider.near;
+		if near and not printed[near] then
+			printed[near] = true;
+			print(("near cache of %s: %s"):format(near.prefix, line(near:stats())));
 		end
 	end
 	return true, it.count(it.keys(deciders)).." hosts";
