@@ -1,5 +1,6 @@
 /** Reads what the askers wrote down (the format is in asker.lua) and holds it against the promises. */
 import { createReadStream } from 'node:fs';
+import { basename } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Promises, Violation } from './promises.ts';
 
@@ -42,11 +43,11 @@ export async function judge(file: string, promises: Promises, verdicts: Verdicts
     switch (event?.[0]) {
       case 'h':
         verdicts.hits += 1;
-        check(event, 6, promises, verdicts);
+        check(event, 6, `${basename(file)}, near`, promises, verdicts);
         break;
       case 'a':
         verdicts.answers += 1;
-        check(event, 7, promises, verdicts);
+        check(event, 7, `${basename(file)}, worker`, promises, verdicts);
         break;
       case 'd':
         verdicts.degraded += 1;
@@ -78,11 +79,12 @@ function parse(line: string): unknown[] | undefined {
 }
 
 /** `["h",Q,ASKED,SEEN,SEQ,VERDICT,REASON]` and `["a",Q,ASKED,ANSWERED,SEEN,SEQ,VERDICT,REASON,…]` */
-function check(event: unknown[], reasonAt: number, promises: Promises, verdicts: Verdicts): void {
+function check(event: unknown[], reasonAt: number, by: string, promises: Promises, verdicts: Verdicts): void {
   const version = /^v=(\d+)$/.exec(String(event[reasonAt]))?.[1];
   if (version === undefined) throw new Error(`an answer without version: ${JSON.stringify(event)}`);
   verdicts.checked += 1;
   const violation = promises.violationOf({
+    by,
     question: String(event[1]),
     askedAtUs: Number(event[2]),
     seen: Number(event[reasonAt - 3]),

@@ -15,7 +15,7 @@ function change(fields: Partial<MadeChange> = {}): MadeChange {
   };
 }
 
-const told = { question: 's3.4', askedAtUs: 0, seen: 0, version: 6 };
+const told = { by: 'asker', question: 's3.4', askedAtUs: 0, seen: 0, version: 6 };
 
 describe('the checker', () => {
   it('accepts an older answer from who had not seen the change, within the bound', () => {

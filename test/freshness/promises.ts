@@ -3,6 +3,8 @@ import { scopesOf } from './population.ts';
 import type { MadeChange } from './changer.ts';
 
 export interface Told {
+  /** Which asker was told, and whether by his near cache or by a worker. */
+  readonly by: string;
   readonly question: string;
   readonly askedAtUs: number;
   /** What the asker had seen when he asked. */
