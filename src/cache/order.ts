@@ -12,11 +12,11 @@
  *                         election of the broker's cluster this is all there is
  *   connected anew        clear all, and store nothing until the first number has come
  *
- * A clear is the stamp `all`. What arrives without a number, or puts the order in doubt, stamps `seen + 1`: also what is
- * being looked up at this moment is then too old to be served again.
+ * A clear is the stamp `all`. What arrives without a number, or puts the order in doubt, stamps one more than the floor of
+ * anything that is remembered or being looked up at this moment: none of it is served again.
  *
- * Without JetStream nothing is numbered by the broker: this process counts by itself, and its numbers mean nothing to
- * anyone else.
+ * Without JetStream nothing is numbered by the broker: this process counts what it hears by itself. That count means
+ * nothing to anyone else and is no part of `seen`.
  */
 import type { Change } from '../changes.ts';
 import { Stamps } from './stamps.ts';
@@ -32,6 +32,8 @@ export class ChangeOrder {
   readonly counts = { applied: 0, gaps: 0, clears: 0 };
   readonly #listeners: ((change: Change | undefined) => void)[] = [];
   #seen = 0;
+  /** Changes heard where the broker numbers none. */
+  #counted = 0;
   #acknowledged = 0;
   #ordering: Ordering = 'counted';
   #settled = true;
@@ -54,7 +56,7 @@ export class ChangeOrder {
    * no number of ours, whatever an asker says.
    */
   floorFor(minSeq: number): number {
-    return Math.max(this.#seen, Math.min(minSeq, this.#acknowledged));
+    return Math.max(this.#seen + this.#counted, Math.min(minSeq, this.#acknowledged));
   }
 
   /** Called after each number applied, with its change if it carried one, and after each change heard without number. */
@@ -64,29 +66,30 @@ export class ChangeOrder {
 
   /** A change with its number in the stream; without a change it only moves the order on. */
   apply(sequence: number, change: Change | undefined): void {
-    const isFirst = !this.#settled;
-    if (sequence > this.#seen + 1 || isFirst) {
-      if (!isFirst) this.counts.gaps += 1;
-      this.#seen = Math.max(this.#seen, sequence);
-      this.#clear(isFirst && sequence < this.#seen ? this.#seen + 1 : this.#seen);
-    } else if (sequence < this.#seen) this.#clear(this.#seen + 1);
-    else {
-      this.#seen = sequence;
-      if (change !== undefined) this.stamps.set(change, sequence);
-    }
+    const isFirst = !this.#settled || this.#counted > 0;
+    const highestFloor = this.#highestFloor;
+    const before = this.#seen;
     this.#settled = true;
-    if (change !== undefined) this.counts.applied += 1;
+    this.#counted = 0;
+    this.#seen = Math.max(before, sequence);
     this.acknowledge(sequence);
+    if (isFirst) this.#clear(sequence > highestFloor ? sequence : highestFloor + 1);
+    else if (sequence > before + 1) {
+      this.counts.gaps += 1;
+      this.#clear(sequence);
+    } else if (sequence < before) this.#clear(highestFloor + 1);
+    else if (change !== undefined) this.stamps.set(change, sequence);
+    if (change !== undefined) this.counts.applied += 1;
     this.#tell(change);
   }
 
   /** A change that has no number, yet or ever. */
   hear(change: Change): void {
+    this.stamps.set(change, this.#highestFloor + 1);
     if (this.#ordering === 'counted') {
-      this.#seen += 1;
+      this.#counted += 1;
       this.counts.applied += 1;
     }
-    this.stamps.set(change, this.#ordering === 'counted' ? this.#seen : this.#seen + 1);
     this.#tell(change);
   }
 
@@ -98,9 +101,14 @@ export class ChangeOrder {
   /** The connection was made, for the first time or again: nobody knows what was missed. */
   connected(ordering: Ordering): void {
     this.#ordering = ordering;
-    this.#clear(this.#seen + 1);
-    if (ordering === 'counted') this.#seen += 1;
+    this.#clear(this.#highestFloor + 1);
+    if (ordering === 'counted') this.#counted += 1;
     this.#settled = ordering === 'counted';
+  }
+
+  /** No lookup that has begun so far has a floor above this. */
+  get #highestFloor(): number {
+    return Math.max(this.#seen + this.#counted, this.#acknowledged);
   }
 
   #tell(change: Change | undefined): void {

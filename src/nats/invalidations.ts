@@ -11,7 +11,14 @@ import type { Change } from '../changes.ts';
 import type { Clock } from '../clock.ts';
 import { decodeInvalidation, encodeTick } from '../wire/invalidation.ts';
 import { publishNumbered, publishUnnumbered, publishUntilAcknowledged } from './publish.ts';
-import { ensureStream, hasJetStream, invalidatedSubject, invalidateSubject, streamName } from './stream.ts';
+import {
+  ensureStream,
+  hasJetStream,
+  StreamIncompatible,
+  invalidatedSubject,
+  invalidateSubject,
+  streamName,
+} from './stream.ts';
 
 export interface InvalidationsOptions {
   readonly nats: NatsConnection;
@@ -45,7 +52,7 @@ export class Invalidations {
    * @throws StreamIncompatible
    */
   async start(): Promise<void> {
-    const { nats, prefix, proof } = this.#options;
+    const { nats, prefix, proof, log } = this.#options;
     const listen = (subject: string, receive: (message: Msg) => void) =>
       this.#subscriptions.push(
         nats.subscribe(subject, { callback: (error, message) => (error === null ? receive(message) : undefined) }),
@@ -53,7 +60,13 @@ export class Invalidations {
     listen(invalidatedSubject(prefix), (message) => this.#receiveNumbered(message));
     listen(invalidateSubject(prefix), (message) => this.#receiveUnnumbered(message));
     await nats.flush();
-    await this.#connect();
+    try {
+      await this.#connect();
+    } catch (error) {
+      if (error instanceof StreamIncompatible) throw error;
+      // A cluster without a leader, or a broker that is just starting: the ticks go on trying.
+      log.warn({ detail: String(error) }, 'the stream of changes is not usable yet');
+    }
     void this.#watchReconnects();
     this.#ticking = setInterval(() => void this.#tick(), proof.boundMs / 4);
   }
@@ -102,12 +115,12 @@ export class Invalidations {
 
   async #connect(): Promise<void> {
     const { nats, order, log } = this.#options;
-    if (!(await hasJetStream(nats))) {
+    const isNumbered = await hasJetStream(nats);
+    order.connected(isNumbered ? 'numbered' : 'counted');
+    if (!isNumbered) {
       log.warn('the broker has no JetStream: freshness cannot be proved, changes may be missed until their TTL');
-      order.connected('counted');
       return;
     }
-    order.connected('numbered');
     await this.#makeStream();
     await this.#tick();
   }

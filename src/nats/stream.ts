@@ -39,15 +39,18 @@ export function streamName(prefix: string): string {
   return `WARDER_INVALIDATIONS_${prefix.replaceAll(/[^A-Za-z0-9]/g, '_')}_${hash}`;
 }
 
-/** Whether the broker has JetStream at all. */
+/**
+ * Whether the broker has JetStream at all. A broker that says so in its INFO has it, even when it answers "no responders"
+ * for want of a leader or because it is just starting; one that does not may stand in a cluster of which others do.
+ * Whoever is in doubt has it: without proofs nothing is served that might be old.
+ */
 export async function hasJetStream(nats: NatsConnection): Promise<boolean> {
+  if (nats.info?.jetstream === true) return true;
   try {
     await (await nats.jetstreamManager({ checkAPI: false })).getAccountInfo();
     return true;
   } catch (error) {
-    // "No responders" comes at once where JetStream is off; anything else means that it is there and in trouble.
-    if (error instanceof NatsError && (error.code === '503' || error.message.includes('not enabled'))) return false;
-    throw error;
+    return !(error instanceof NatsError && (error.code === '503' || error.message.includes('not enabled')));
   }
 }
 

@@ -83,14 +83,37 @@ describe('the order of changes', () => {
     expect(order.stamps.allow(101, other)).toBe(true);
   });
 
-  it('without JetStream it counts by itself', () => {
+  it('without JetStream it counts by itself, and says nothing of that count', () => {
     const order = new ChangeOrder();
     order.connected('counted');
-    const before = order.seen;
+    const before = order.floorFor(0);
     order.hear(alice);
-    expect(order.seen).toBe(before + 1);
+    expect(order.seen).toBe(0);
     expect(order.stamps.allow(before, subject)).toBe(false);
-    expect(order.stamps.allow(order.seen, subject)).toBe(true);
+    expect(order.stamps.allow(order.floorFor(0), subject)).toBe(true);
+  });
+
+  it('the first number ends what was counted', () => {
+    const order = numberedAt(100);
+    order.connected('counted');
+    order.hear(alice);
+    const counted = order.floorFor(0);
+    order.connected('numbered');
+    order.apply(101, undefined);
+    expect(order.seen).toBe(101);
+    expect(order.stamps.allow(counted, other)).toBe(false);
+    order.apply(200, undefined);
+    expect(order.stamps.allow(200, other)).toBe(true);
+  });
+
+  it('what is good for a number that only others have seen is dropped by a change without number, too', () => {
+    const order = numberedAt(100);
+    order.acknowledge(105);
+    const floor = order.floorFor(103);
+    order.hear(alice);
+    expect(order.stamps.allow(floor, subject)).toBe(false);
+    order.connected('numbered');
+    expect(order.stamps.allow(floor, other)).toBe(false);
   });
 });
 
