@@ -46,6 +46,9 @@ export interface Prosody {
   shell(command: string): Promise<string>;
   /** Writes the configuration anew with these options in its global section; to be followed by a reload in the shell. */
   configure(options: string): void;
+  /** SIGSTOP, resolved when it stands still. */
+  pause(): Promise<void>;
+  resume(): void;
   stop(): Promise<void>;
 }
 
@@ -106,6 +109,8 @@ export async function startProsody(options: ProsodyOptions): Promise<Prosody> {
       return stdout;
     },
     configure: write,
+    pause: () => child.pause(),
+    resume: () => void child.signal('SIGCONT'),
     stop: async () => {
       await Promise.all(clients.map((connected) => connected.stop()));
       await child.stop();

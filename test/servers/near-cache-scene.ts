@@ -1,0 +1,170 @@
+/**
+ * What the tests of the Prosody hook's near cache begin with: a broker, the operator's web service, a worker and a
+ * Prosody, and an observer on the broker who sees every question that leaves Prosody and what Prosody says it has seen.
+ */
+import { tmpdir } from 'node:os';
+import { connect, headers } from 'nats';
+import { readAnnouncement } from '../../src/nats/members.ts';
+import { startApplication } from './application.ts';
+import type { Application } from './application.ts';
+import { builtMain } from './built.ts';
+import { run } from './cli.ts';
+import type { Ran } from './cli.ts';
+import { startNatsServer } from './nats-server.ts';
+import type { NatsServer, NatsServerOptions } from './nats-server.ts';
+import { startProsody } from './prosody.ts';
+import type { Prosody, ProsodyOptions } from './prosody.ts';
+import { startWorkerProcess } from './worker.ts';
+import type { WorkerProcess } from './worker.ts';
+import { errorOf, message } from './xmpp-client.ts';
+import type { TestClient } from './xmpp-client.ts';
+
+export interface NearCacheScene {
+  readonly broker: NatsServer;
+  readonly application: Application;
+  readonly worker: WorkerProcess;
+  readonly prosody: Prosody;
+  /** How many questions have left Prosody. */
+  asked(): Promise<number>;
+  /** The near cache's line of `warder:stats()`. */
+  stats(): Promise<Readonly<Record<string, number>>>;
+  /** What Prosody last said it has seen. */
+  readonly seen: number;
+  untilSeen(sequence: number): Promise<void>;
+  publish(
+    subject: string,
+    payload: string,
+    headers?: readonly (readonly [name: string, value: string])[],
+  ): Promise<void>;
+  deleteStream(name: string): Promise<void>;
+  /** The command line, at this broker. */
+  warder(...args: string[]): Promise<Ran>;
+  /** Repeats until a round costs no question. */
+  untilRemembered(round: () => Promise<unknown>): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface NearCacheSceneOptions extends Omit<ProsodyOptions, 'natsUrl'> {
+  readonly nats?: NatsServerOptions;
+  readonly prefix?: string;
+  /** More of the worker's configuration of `stanza-check`. */
+  readonly stanzaCheck?: Readonly<Record<string, unknown>>;
+}
+
+export async function startNearCacheScene(given: NearCacheSceneOptions = {}): Promise<NearCacheScene> {
+  const { nats: brokerOptions = { jetstream: true }, prefix = 'xmpp.policy.v1', stanzaCheck = {}, ...more } = given;
+  const stops: (() => Promise<unknown>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const one of stops.splice(0).toReversed()) await one();
+  };
+  try {
+    const main = await builtMain();
+    const broker = await startNatsServer(brokerOptions);
+    stops.push(() => broker.stop());
+    const observer = await connect({ servers: broker.url, maxReconnectAttempts: -1, reconnectTimeWait: 20 });
+    stops.push(() => observer.close());
+    let asked = 0;
+    let seen = 0;
+    const watchers = new Set<() => void>();
+    for (const operation of ['stanza-check', 'join-check', 'session-check']) {
+      observer.subscribe(`${prefix}.${operation}`, { callback: () => (asked += 1) });
+    }
+    observer.subscribe(`${prefix}.ctl.seen`, {
+      callback: (_error, { data }) => {
+        const said = readAnnouncement(data);
+        if (said?.kind === 'hook') seen = said.seen;
+        for (const watcher of watchers) watcher();
+      },
+    });
+    const application = await startApplication();
+    stops.push(() => application.stop());
+    const config = {
+      nats: { subject_prefix: prefix },
+      sources: { app: { type: 'http', url: `${application.url}/`, breaker: { failures: 1_000 } } },
+      operations: { 'stanza-check': { sources: 'app', ...stanzaCheck }, 'join-check': { sources: 'app' } },
+    };
+    const worker = await startWorkerProcess(broker.url, JSON.stringify(config)); // JSON is YAML
+    stops.push(() => worker.stop());
+    const prosody = await startProsody({
+      natsUrl: broker.url,
+      ...more,
+      options: `warder_subject_prefix = "${prefix}"
+warder_checks = { "stanza-check", "join-check" }
+${more.options ?? ''}`,
+    });
+    stops.push(() => prosody.stop());
+    await prosody.waitForOutput(/Connected to NATS/);
+
+    // A round trip: the broker has sent to the observer what came before.
+    const count = async (): Promise<number> => {
+      await observer.flush();
+      return asked;
+    };
+    return {
+      broker,
+      application,
+      worker,
+      prosody,
+      asked: count,
+      stats: async () => {
+        const [, line = ''] = /near cache of \S+: (.*)/.exec(await prosody.shell('warder:stats()')) ?? [];
+        const words = line.split(', ').map((word) => word.split(' ') as [string, string]);
+        return Object.fromEntries(words.map(([name, value]) => [name, Number(value)]));
+      },
+      get seen() {
+        return seen;
+      },
+      untilSeen: (sequence) =>
+        new Promise((resolve) => {
+          const look = (): void => {
+            if (seen < sequence) return;
+            watchers.delete(look);
+            resolve();
+          };
+          watchers.add(look);
+          look();
+        }),
+      publish: async (subject, payload, forged = []) => {
+        const added = headers();
+        for (const [name, value] of forged) added.append(name, value);
+        observer.publish(`${prefix}.${subject}`, payload, { headers: added });
+        await observer.flush();
+      },
+      deleteStream: async (name) => void (await (await observer.jetstreamManager()).streams.delete(name)),
+      warder: (...args) =>
+        run(process.execPath, [main, ...args], {
+          cwd: tmpdir(),
+          env: { WARDER_NATS_URL: broker.url, WARDER_SUBJECT_PREFIX: prefix },
+        }),
+      untilRemembered: async (round) => {
+        for (;;) {
+          const before = await count();
+          await round();
+          if ((await count()) === before) return;
+        }
+      },
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+let messages = 0;
+
+/** Sends one message. @returns what its sender was told, or undefined when it arrived */
+export async function send(
+  from: TestClient,
+  to: TestClient,
+): Promise<{ type?: string; condition?: string; text?: string } | undefined> {
+  const stanza = message(to.bare, `message ${(messages += 1)}`);
+  const { id } = stanza.attrs;
+  await from.send(stanza);
+  // What the server answers to the message comes before what it answers to what was sent behind it.
+  await from.settle();
+  const refused = from.inbox.find(({ attrs }) => attrs['type'] === 'error' && attrs['id'] === id);
+  if (refused !== undefined) return errorOf(refused);
+  await to.take('the message', ({ name, attrs }) => name === 'message' && attrs['id'] === id);
+  return undefined;
+}

@@ -1,0 +1,118 @@
+/** The Prosody hook's near cache while the broker, the stream, or Prosody itself fails: nothing unproved is served. */
+import { afterEach, describe, expect, it } from 'vitest';
+import { streamName } from '../../src/nats/stream.ts';
+import { json } from './application.ts';
+import { send, startNearCacheScene } from './near-cache-scene.ts';
+import type { NearCacheScene, NearCacheSceneOptions } from './near-cache-scene.ts';
+import type { TestClient } from './xmpp-client.ts';
+
+let scene: NearCacheScene;
+let alice: TestClient;
+let bob: TestClient;
+
+const allow = { verdict: 'allow', scope: 'pair' };
+const denied = { type: 'auth', condition: 'registration-required', text: 'Only members' };
+const deny = { verdict: 'deny', error: denied, scope: 'pair' };
+/** What a client is told when nobody answers: it differs from what the application says. */
+const fallback = { type: 'cancel', condition: 'not-allowed', text: 'This is not allowed here' };
+
+/** Messages pass, by memory; whoever is not answered is denied. */
+async function start(given: NearCacheSceneOptions = {}): Promise<void> {
+  const options = `warder_fallback = { ["stanza-check"] = "deny" }\n${given.options ?? ''}`;
+  scene = await startNearCacheScene({ ...given, options });
+  scene.application.answer(json(allow));
+  [alice, bob] = await Promise.all([scene.prosody.connect('alice'), scene.prosody.connect('bob')]);
+  await scene.untilRemembered(pass);
+}
+
+afterEach(async () => {
+  await scene?.stop();
+});
+
+/** One message that has to arrive. */
+async function pass(): Promise<void> {
+  expect(await send(alice, bob)).toBeUndefined();
+}
+
+/** Sends until a message is answered like this. */
+async function untilTold(what: typeof denied | undefined): Promise<void> {
+  while ((await send(alice, bob))?.text !== what?.text);
+}
+
+describe('the near cache of Prosody', () => {
+  it('serves nothing while the broker has stood still for longer than the bound, and serves again after it', async () => {
+    await start({ options: 'warder_staleness_bound = 1' });
+    await scene.broker.pause();
+    await untilTold(fallback);
+    for (let index = 0; index < 3; index += 1) expect(await send(alice, bob)).toEqual(fallback);
+    scene.broker.resume();
+    await untilTold(undefined);
+    await scene.untilRemembered(() => send(alice, bob));
+    const { unproved } = await scene.stats();
+    expect(unproved).toBeGreaterThanOrEqual(4);
+  });
+
+  it('serves what it has proved while the worker stands still, and no longer', async () => {
+    await start({ options: 'warder_staleness_bound = 1' });
+    await scene.worker.pause();
+    await untilTold(fallback);
+    scene.worker.signal('SIGCONT');
+    await untilTold(undefined);
+  });
+
+  it('trusts nothing from before the broker was restarted', async () => {
+    await start({ options: 'warder_staleness_bound = 30' });
+    await scene.broker.kill();
+    await scene.prosody.waitForOutput(/Lost the connection to NATS/);
+    await pass(); // the proof is younger than the bound
+    scene.application.answer(json(deny));
+    await scene.broker.restart();
+    await scene.prosody.waitForOutput(/(Connected to NATS[^]*){2}/);
+    expect(await send(alice, bob)).not.toBeUndefined();
+    await untilTold(denied);
+    await scene.untilRemembered(async () => expect(await send(alice, bob)).not.toBeUndefined());
+  });
+
+  it('follows a stream that was deleted and made anew', async () => {
+    await start({ options: 'warder_staleness_bound = 30' });
+    const before = scene.seen;
+    await scene.deleteStream(streamName('xmpp.policy.v1'));
+    scene.application.answer(json(deny));
+    await scene.warder('flush', 'user', bob.bare, '--wait', '--timeout', '20s');
+    expect(scene.seen).toBeGreaterThan(before);
+    expect(await send(alice, bob)).toEqual(denied);
+    await scene.untilRemembered(async () => expect(await send(alice, bob)).toEqual(denied));
+  });
+
+  it('knows the stream of another prefix by its name', async () => {
+    await start({ prefix: 'acme.xmpp-policy', options: 'warder_staleness_bound = 30' });
+    scene.application.answer(json(deny));
+    await scene.warder('flush', 'user', bob.bare, '--wait');
+    expect(await send(alice, bob)).toEqual(denied);
+    expect(await scene.stats()).toMatchObject({ foreign: 0, gaps: 0 });
+  });
+
+  it('without JetStream remembers by the time to live, and drops what it hears of', async () => {
+    await start({ nats: {}, options: 'warder_staleness_bound = 0.2' });
+    scene.application.answer(json({ ...deny, ttl_ms: 300 }));
+    await scene.publish('invalidate', JSON.stringify({ v: 1, user: bob.bare }));
+    await untilTold(denied);
+    await scene.untilRemembered(async () => expect(await send(alice, bob)).toEqual(denied));
+    scene.application.answer(json(allow));
+    await untilTold(undefined);
+    expect(scene.seen).toBe(0);
+  });
+
+  it('of a Prosody that stands still is named as silent, and serves nothing older once it goes on', async () => {
+    await start();
+    await scene.prosody.pause();
+    scene.application.answer(json(deny));
+    const { code, stdout } = await scene.warder('flush', 'user', bob.bare, '--wait', '--json');
+    scene.prosody.resume();
+    expect(await send(alice, bob)).toEqual(denied);
+    expect(code).toBe(0);
+    const { silent, token } = JSON.parse(stdout) as { silent: { kind: string; seen: number }[]; token: number };
+    expect(silent).toMatchObject([{ kind: 'hook' }]);
+    expect(silent[0]?.seen).toBeLessThan(token);
+  });
+});
