@@ -10,6 +10,8 @@ import type { Clock } from '../clock.ts';
 
 /** When the asker stops listening. */
 export interface Ask {
+  /** When the request was read, on the monotonic clock in milliseconds. */
+  readonly askedAtMs: number;
   /** On the monotonic clock, in milliseconds. */
   readonly deadlineMs: number;
 }

@@ -11,6 +11,7 @@ import type { Decision, DecisionReply } from '../wire/replies.ts';
 import type { Ask, Parts } from './ask.ts';
 import { beforeDeadline } from './deadline.ts';
 import { freshnessOf } from './freshness.ts';
+import { logUnavailable } from './unavailable.ts';
 
 /**
  * Decides, at once when the decision is remembered.
@@ -30,10 +31,10 @@ export function decide(
   const unchecked = route.source.unchecked?.(question);
   if (unchecked !== undefined) {
     const decision: Decision = { verdict: 'allow', reason: unchecked };
-    return reply(question, route, { decision, scope: 'none', ...now(parts), expiresAtMs: 0 }, parts);
+    return reply(question, route, { decision, scope: 'none', ...now(parts), expiresAtMs: 0 }, ask, parts);
   }
   const known = parts.decisions.recall(question, route);
-  if (known !== undefined) return reply(question, route, known, parts);
+  if (known !== undefined) return reply(question, route, known, ask, parts);
   if (operation === 'stanza-check' && request.stanza === undefined && !request.stanza_omitted) {
     if (route.source.needsStanza?.(question) === true)
       throw new Failure('stanza-required', 'the source needs the stanza');
@@ -45,10 +46,10 @@ async function lookUp(question: Question, route: Route, ask: Ask, parts: Parts):
   const { traceparent } = question.request;
   try {
     const flight = parts.decisions.lookUp(question, route, { signal: parts.stopping, traceparent });
-    return reply(question, route, await beforeDeadline(flight, ask.deadlineMs, parts.clock), parts);
+    return reply(question, route, await beforeDeadline(flight, ask.deadlineMs, parts.clock), ask, parts);
   } catch (error) {
     if (!(error instanceof SourceUnavailable)) throw error;
-    parts.log.warn({ source: route.source.name, outcome: error.outcome, detail: error.message }, 'source unavailable');
+    logUnavailable(error, route, parts);
     const fallback = fallbackOf(question, route, parts);
     if (fallback === undefined) throw new Failure('source-unavailable', error.message, { cause: error });
     route.counts.degraded[fallback.verdict] += 1;
@@ -56,7 +57,7 @@ async function lookUp(question: Question, route: Route, ask: Ask, parts: Parts):
     return {
       v: 1,
       id,
-      ...freshnessOf(now(parts), parts.order, parts.clock.now()),
+      ...freshnessOf(now(parts), parts.order, ask.askedAtMs),
       ...fallback,
       ttl_ms: 0,
       scope: 'none',
@@ -78,12 +79,11 @@ function fallbackOf(question: Question, route: Route, parts: Parts): Decision | 
   }
 }
 
-function reply(question: Question, route: Route, known: Known, parts: Parts): DecisionReply {
+function reply(question: Question, route: Route, known: Known, ask: Ask, parts: Parts): DecisionReply {
   const { decision } = known;
   route.counts.decided[decision.verdict] += 1;
-  const nowMs = parts.clock.now();
-  const ttl_ms = Math.max(0, Math.floor(known.expiresAtMs - nowMs));
-  const { seq, age_ms } = freshnessOf(known, parts.order, nowMs);
+  const ttl_ms = Math.max(0, Math.floor(known.expiresAtMs - parts.clock.now()));
+  const { seq, age_ms } = freshnessOf(known, parts.order, ask.askedAtMs);
   // No spread of the decision: into a literal with other fields it costs more than all the rest of the request.
   const answer: DecisionReply = {
     v: 1,

@@ -11,6 +11,7 @@ import type { RosterRefresh } from '../wire/requests.ts';
 import type { Ask, Parts } from './ask.ts';
 import { beforeDeadline } from './deadline.ts';
 import { freshnessOf } from './freshness.ts';
+import { logUnavailable } from './unavailable.ts';
 
 /** How many users of one request are looked up at once; the source's own bulkhead bounds what all requests do. */
 const concurrency = 16;
@@ -48,7 +49,7 @@ export async function refreshRosters(request: RosterRefresh, ask: Ask, parts: Pa
   return {
     v: 1,
     id: request.id,
-    ...freshnessOf({ floor, provedAtMs }, parts.order, parts.clock.now()),
+    ...freshnessOf({ floor, provedAtMs }, parts.order, ask.askedAtMs),
     status: allFailed ? 'error' : 'ok',
     message: allFailed ? 'no roster could be had' : 'roster update complete',
     updated,
@@ -93,7 +94,7 @@ async function outcomeOf(text: string, request: RosterRefresh, ask: Ask, parts: 
     return [user.bare, { roster, floor, provedAtMs, fetched: true }];
   } catch (error) {
     if (!(error instanceof SourceUnavailable)) throw error;
-    parts.log.warn({ source: route.source.name, outcome: error.outcome, detail: error.message }, 'source unavailable');
+    logUnavailable(error, route, parts);
     const expired = route.fallback === 'stale' ? parts.rosters.recallExpired(user, route) : undefined;
     if (expired !== undefined) return [user.bare, { ...expired, fetched: false }];
     return [user.bare, { failed: 'source-unavailable' satisfies FailureKind }];

@@ -19,7 +19,7 @@ export async function removeUser(request: UserRemoved, ask: Ask, parts: Parts): 
     const publishing = parts.publish({ user: user.bare }, 'user-removed', stopping);
     const floor = await beforeDeadline(publishing, ask.deadlineMs, clock);
     await beforeDeadline(tellApplication(request, parts), ask.deadlineMs, clock);
-    return { v: 1, id, ...freshnessOf({ floor, provedAtMs: proof.provedAtMs }, order, clock.now()), forgotten: true };
+    return { v: 1, id, ...freshnessOf({ floor, provedAtMs: proof.provedAtMs }, order, ask.askedAtMs), forgotten: true };
   } catch (error) {
     if (!(error instanceof SourceUnavailable)) throw error;
     throw new Failure('source-unavailable', error.message, { cause: error });

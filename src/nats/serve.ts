@@ -172,7 +172,7 @@ export class RequestServer {
     if (exchange.startedMs >= deadlineMs)
       throw new Failure('expired', 'the budget had passed when the request was read');
     if (this.#inFlight.size >= maxInFlight) throw new Failure('overloaded', `${maxInFlight} requests are in flight`);
-    return row.check(request, { deadlineMs }, parts);
+    return row.check(request, { askedAtMs: exchange.startedMs, deadlineMs }, parts);
   }
 
   #respond(exchange: Exchange, reply: Reply): void {

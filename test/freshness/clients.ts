@@ -127,6 +127,7 @@ export interface AskerSettings {
   readonly prefix: string;
   readonly boundMs: number;
   readonly perSecond: number;
+  readonly budgetMs: number;
   readonly seed: number;
 }
 
@@ -144,7 +145,7 @@ export class Asker extends Client {
   }
 
   protected override command() {
-    const { script, library, prefix, boundMs, perSecond, seed } = this.#settings;
+    const { script, library, prefix, boundMs, perSecond, budgetMs, seed } = this.#settings;
     const options = {
       nats: this.way.urls,
       prefix,
@@ -152,6 +153,7 @@ export class Asker extends Client {
       seed: seed + this.starts * 1_000,
       rate: perSecond,
       'bound-ms': boundMs,
+      'budget-ms': budgetMs,
       library,
     };
     return {

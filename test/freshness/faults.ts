@@ -90,7 +90,7 @@ export const faults: Record<FaultName, (theatre: Theatre) => Promise<void>> = {
   'invalidations lost': async (theatre) => {
     const { proxies } = theatre.random.pick(clients(theatre)).way;
     for (const proxy of proxies) proxy.losing = true;
-    await pause(theatre.random.between(50, theatre.boundMs));
+    await pause(theatre.boundMs * theatre.random.between(0.1, 2));
     for (const proxy of proxies) proxy.losing = false;
   },
   'headers forged': ({ brokers, prefix, random }) =>

@@ -11,7 +11,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     brokers: { type: 'string', default: 'both' },
     'bound-ms': { type: 'string', default: '2000' },
-    rate: { type: 'string', default: '1000' },
+    rate: { type: 'string', default: '2000' },
   },
 });
 
@@ -21,7 +21,7 @@ const boundMs = Number(values['bound-ms']);
 const isSensible = minutes > 0 && minutes <= 240 && Number.isSafeInteger(seed) && boundMs >= 200;
 if (!isSensible || !['1', '3', 'both'].includes(values.brokers)) {
   process.stderr.write(
-    'usage: npm run check:freshness -- [--minutes 10] [--seed 1] [--brokers 1|3|both] [--bound-ms 2000] [--rate 1000]\n',
+    'usage: npm run check:freshness -- [--minutes 10] [--seed 1] [--brokers 1|3|both] [--bound-ms 2000] [--rate 2000]\n',
   );
   process.exit(2);
 }
@@ -42,8 +42,9 @@ for (const brokers of parts) {
     boundMs,
     faults: names,
     faultsAtOnce: 2,
-    faultGapMs: 1_000,
-    changesPerSecond: 8,
+    faultGapMs: 2_000,
+    changesPerSecond: 4,
+    budgetMs: 250,
     askers: 3,
     asksPerSecond: Number(values.rate),
     root: process.cwd(),

@@ -6,6 +6,7 @@ import { cpSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FaultName } from './faults.ts';
+import type { RunSettings } from './run.ts';
 
 export interface Plant {
   readonly name: string;
@@ -17,7 +18,19 @@ export interface Plant {
   /** What brings it to light, and a seed with which that was seen. */
   readonly faults: readonly FaultName[];
   readonly seed: number;
+  readonly pace: Pace;
 }
+
+export type Pace = Pick<RunSettings, 'faultsAtOnce' | 'faultGapMs' | 'changesPerSecond' | 'asksPerSecond' | 'budgetMs'>;
+
+/** Faults that overlap and many changes, for what needs several things to happen at once. */
+const dense: Pace = { faultsAtOnce: 4, faultGapMs: 100, changesPerSecond: 40, asksPerSecond: 800, budgetMs: 250 };
+
+/** Few changes, so that near caches are full, and faults that overlap; answers may take nearly as long as the bound. */
+const full: Pace = { faultsAtOnce: 4, faultGapMs: 100, changesPerSecond: 10, asksPerSecond: 1_000, budgetMs: 550 };
+
+/** One fault after the other, with time to recover in between. */
+const slow: Pace = { faultsAtOnce: 1, faultGapMs: 2_000, changesPerSecond: 20, asksPerSecond: 800, budgetMs: 250 };
 
 export const plants: readonly Plant[] = [
   {
@@ -27,6 +40,7 @@ export const plants: readonly Plant[] = [
     edits: [['current.floor >= minSeq &&', '']],
     faults: ['invalidations lost', 'source slow'],
     seed: 11,
+    pace: dense,
   },
   {
     name: 'seq taken at the answer and not when the lookup began',
@@ -35,6 +49,7 @@ export const plants: readonly Plant[] = [
     edits: [['({ value, ...beginning })', '({ value, ...beginning, floor: this.#order.floorFor(minSeq) })']],
     faults: ['source slow'],
     seed: 12,
+    pace: dense,
   },
   {
     name: 'the first and not the last value of a forged header',
@@ -44,8 +59,9 @@ export const plants: readonly Plant[] = [
       ["values('Nats-Stream').at(-1)", "values('Nats-Stream').at(0)"],
       ["values('Nats-Sequence').at(-1)", "values('Nats-Sequence').at(0)"],
     ],
-    faults: ['headers forged'],
+    faults: ['headers forged', 'worker killed'],
     seed: 13,
+    pace: slow,
   },
   {
     name: 'a gap ignored',
@@ -54,6 +70,7 @@ export const plants: readonly Plant[] = [
     edits: [['self.gaps = self.gaps + 1;\n\t\tstamp_all(self, sequence);', 'self.gaps = self.gaps + 1;']],
     faults: ['invalidations lost'],
     seed: 14,
+    pace: dense,
   },
   {
     name: 'the proof dated by the answer and not by the question',
@@ -62,6 +79,7 @@ export const plants: readonly Plant[] = [
     edits: [['self.order:replied(ticket.sent_at, seq, age_ms);', 'self.order:replied(self.clock(), seq, age_ms);']],
     faults: ['invalidations lost', 'source slow'],
     seed: 15,
+    pace: full,
   },
   {
     name: 'an insert without looking at what has changed since it was asked',
@@ -70,6 +88,7 @@ export const plants: readonly Plant[] = [
     edits: [['floor_of(order, ticket, reply.seq), ticket.sent_at', 'order:position(), ticket.sent_at']],
     faults: ['source slow'],
     seed: 16,
+    pace: dense,
   },
 ];
 

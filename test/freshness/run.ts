@@ -26,6 +26,8 @@ export interface RunSettings {
   readonly changesPerSecond: number;
   readonly askers: number;
   readonly asksPerSecond: number;
+  /** How long an asker waits for a worker. */
+  readonly budgetMs: number;
   /** The project's folder: dist, the askers' script and the hook's files are in it. */
   readonly root: string;
   /** A worker and a hook with a planted fault instead of those that ship. */
@@ -86,6 +88,7 @@ export async function runChecker(settings: RunSettings): Promise<RunResult> {
         prefix,
         boundMs,
         perSecond: settings.asksPerSecond,
+        budgetMs: settings.budgetMs,
         seed: seed + index,
       });
       askers.push(asker);

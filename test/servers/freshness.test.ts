@@ -17,6 +17,7 @@ const usual: Omit<RunSettings, 'seed' | 'durationMs' | 'brokers' | 'faults'> = {
   changesPerSecond: 15,
   askers: 2,
   asksPerSecond: 500,
+  budgetMs: 250,
   root,
 };
 
@@ -51,15 +52,9 @@ describe('the checker finds what was planted', () => {
     '$name',
     async (plant) => {
       const { folder, ...planted } = sow(plant, root);
-      const { seed } = plant;
-      const result = await runChecker({
-        ...usual,
-        seed,
-        durationMs: 12 * second,
-        brokers: 1,
-        faults: plant.faults,
-        planted,
-      });
+      const { seed, pace } = plant;
+      const settings = { ...usual, ...pace, seed, durationMs: 15 * second, brokers: 1 as const, planted };
+      const result = await runChecker({ ...settings, faults: plant.faults });
       rmSync(folder, { recursive: true, force: true });
       rmSync(result.folder, { recursive: true, force: true });
       expect(result.verdicts.violationCount).toBeGreaterThan(0);
