@@ -1,4 +1,4 @@
-// `npm run bench`: compiles the worker and the bench, and runs the bench. Arguments go to it.
+// `npm run bench` and `npm run bench:freshness`: compile the worker and the bench, and run the one that is named.
 import { join } from 'node:path';
 import { ensureSystemPackages } from './apt.mjs';
 import { compile, ensureBuild } from './build.mjs';
@@ -10,7 +10,8 @@ await runSetup(async () => {
   await ensureNpmPackages();
   await ensureBuild();
   await step('bench (tsc)', () => compile('bench'));
-  const main = join(root, '.warder/bench-build/bench/main.js');
-  const { code } = await run(process.execPath, [main, ...process.argv.slice(2)], { show: true });
+  const [name = 'main', ...args] = process.argv.slice(2);
+  const main = join(root, '.warder/bench-build/bench', `${name}.js`);
+  const { code } = await run(process.execPath, [main, ...args], { show: true });
   return code;
 });

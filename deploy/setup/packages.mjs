@@ -25,8 +25,8 @@ export const systemPackages = [
     name: 'prosody',
     provides: { binary: 'prosody' },
     service: true,
-    for: ['test'],
-    reason: 'the XMPP server that mod_warder is tested in',
+    for: ['test', 'bench'],
+    reason: 'the XMPP server that mod_warder is tested and measured in',
   },
   {
     name: 'lua5.4',
