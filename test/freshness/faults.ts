@@ -15,6 +15,8 @@ export interface Theatre {
   readonly truth: Truth;
   readonly prefix: string;
   readonly boundMs: number;
+  /** How long the application takes when it is not slow. */
+  readonly sourceMs: number;
   /** Starts one more worker, which leaves in good order when it is told to. */
   readonly addWorker: () => Promise<Worker>;
 }
@@ -33,6 +35,7 @@ export type FaultName =
   | 'connection cut'
   | 'connection held'
   | 'invalidations lost'
+  | 'asker hears nothing'
   | 'headers forged';
 
 /** Longer than the bound, so that whatever counts on time alone is wrong afterwards. */
@@ -76,7 +79,7 @@ export const faults: Record<FaultName, (theatre: Theatre) => Promise<void>> = {
   'source slow': async (theatre) => {
     theatre.truth.slow(theatre.boundMs * 1.5);
     await pause(longEnough(theatre));
-    theatre.truth.slow(0);
+    theatre.truth.slow(theatre.sourceMs);
   },
   'connection cut': async (theatre) => {
     for (const proxy of theatre.random.pick(clients(theatre)).way.proxies) proxy.cut();
@@ -87,12 +90,11 @@ export const faults: Record<FaultName, (theatre: Theatre) => Promise<void>> = {
     await pause(longEnough(theatre));
     for (const proxy of proxies) proxy.release();
   },
-  'invalidations lost': async (theatre) => {
-    const { proxies } = theatre.random.pick(clients(theatre)).way;
-    for (const proxy of proxies) proxy.losing = true;
-    await pause(theatre.boundMs * theatre.random.between(0.1, 2));
-    for (const proxy of proxies) proxy.losing = false;
-  },
+  'invalidations lost': (theatre) =>
+    losing(theatre.random.pick(clients(theatre)), theatre.boundMs * theatre.random.between(0.1, 2)),
+  // He goes on asking and is answered: only the age of his last proof can tell him.
+  'asker hears nothing': (theatre) =>
+    losing(theatre.random.pick(theatre.askers), theatre.boundMs * theatre.random.between(1.6, 2.2)),
   'headers forged': ({ brokers, prefix, random }) =>
     asAdmin(brokers, async (nats) => {
       const forged = headers();
@@ -103,6 +105,12 @@ export const faults: Record<FaultName, (theatre: Theatre) => Promise<void>> = {
       await nats.flush();
     }),
 };
+
+async function losing({ way }: Client, ms: number): Promise<void> {
+  for (const proxy of way.proxies) proxy.losing = true;
+  await pause(ms);
+  for (const proxy of way.proxies) proxy.losing = false;
+}
 
 async function stopped(client: Client, ms: number): Promise<void> {
   client.signal('SIGSTOP');

@@ -45,6 +45,7 @@ for (const brokers of parts) {
     faultGapMs: 2_000,
     changesPerSecond: 4,
     budgetMs: 250,
+    sourceMs: 0,
     askers: 3,
     asksPerSecond: Number(values.rate),
     root: process.cwd(),

@@ -26,6 +26,8 @@ export interface RunSettings {
   readonly changesPerSecond: number;
   readonly askers: number;
   readonly asksPerSecond: number;
+  /** How long the application takes for an answer, at most, when nothing is wrong with it. */
+  readonly sourceMs: number;
   /** How long an asker waits for a worker. */
   readonly budgetMs: number;
   /** The project's folder: dist, the askers' script and the hook's files are in it. */
@@ -60,6 +62,7 @@ export async function runChecker(settings: RunSettings): Promise<RunResult> {
   try {
     const truth = await startTruth(new Random(seed + 1));
     releases.push(() => truth.stop());
+    truth.slow(settings.sourceMs);
     const brokers = await startBrokers(settings.brokers);
     releases.push(() => brokers.stop());
     const ports = brokers.servers.map(({ port }) => port);
@@ -96,7 +99,8 @@ export async function runChecker(settings: RunSettings): Promise<RunResult> {
     }
     const changer = new Changer(truth, new Random(seed + 2), prefix, settings.changesPerSecond);
     await changer.start(brokers.servers.map(({ url }) => url));
-    const theatre: Theatre = { random, brokers, workers, askers, truth, prefix, boundMs, addWorker };
+    const { sourceMs } = settings;
+    const theatre: Theatre = { sourceMs, random, brokers, workers, askers, truth, prefix, boundMs, addWorker };
     const applied = await breakThings(theatre, settings, say);
     await changer.stop();
     await Promise.all(askers.map((asker) => asker.end()));

@@ -18,6 +18,7 @@ const usual: Omit<RunSettings, 'seed' | 'durationMs' | 'brokers' | 'faults'> = {
   askers: 2,
   asksPerSecond: 500,
   budgetMs: 250,
+  sourceMs: 0,
   root,
 };
 
