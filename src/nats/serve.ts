@@ -195,7 +195,8 @@ export class RequestServer {
     stats.failures[kind] += 1;
     stats.lastError = `${kind}: ${failures[kind].text}`;
     this.#account(exchange, kind);
-    if (nats.isClosed()) return;
+    // Publishing would throw, and nobody above catches: whoever asked went with the connection.
+    if (nats.isClosed() || nats.isDraining()) return;
     const header = headers();
     header.set('Nats-Service-Error', failures[kind].text);
     header.set('Nats-Service-Error-Code', String(failures[kind].code));
