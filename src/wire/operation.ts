@@ -1,4 +1,10 @@
 /** The questions that hooks ask. The slug is the subject's tail, the file's name and the metric's label. */
-export const operationNames = ['stanza-check', 'join-check', 'session-check', 'roster-refresh', 'user-removed'] as const;
+export const operationNames = [
+  'stanza-check',
+  'join-check',
+  'session-check',
+  'roster-refresh',
+  'user-removed',
+] as const;
 
 export type Operation = (typeof operationNames)[number];

@@ -1,5 +1,5 @@
 /** The order of changes on a real broker: followed, proved, lost and found again. */
-import { connect, headers, nanos, RetentionPolicy } from 'nats';
+import { connect, Events, headers, nanos, RetentionPolicy } from 'nats';
 import type { NatsConnection } from 'nats';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -213,7 +213,7 @@ describe('the order of changes over a broker', () => {
     expect(order.stamps.allow(floor, subject)).toBe(false);
     const cleared = order.counts.clears;
     const reconnected = (async () => {
-      for await (const { type } of nats.status()) if (type === 'reconnect') return;
+      for await (const { type } of nats.status()) if (type === Events.Reconnect) return;
     })();
     await broker.kill();
     await broker.restart();

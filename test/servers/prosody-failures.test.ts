@@ -208,7 +208,7 @@ describe('a broker that is gone', () => {
   });
 
   it('is no different when it is stopped but holds the connection', async () => {
-    scene.broker.pause();
+    await scene.broker.pause();
     await alice.send(message(bob.bare, 'into the void'));
     await bob.take('the message', hasBody('into the void'));
     expect(await sendAndGetError(on.deny, message(on.allow.bare, 'hello'))).toMatchObject(notAllowed);

@@ -104,7 +104,7 @@ async function startServer({ maxInFlight = 100, url = broker.url } = {}): Promis
     clock,
     close: async () => {
       if (nats.isClosed()) return;
-      await service.stop();
+      service.stop();
       await nats.close();
     },
   };
