@@ -21,10 +21,12 @@ export interface BenchProsody {
 
 /**
  * Starts it with these accounts, whose passwords are their names.
+ * @param archive whether messages are archived (XEP-0313), as few would be without but Debian's configuration is
  * @param warder Lua for the global section; undefined: without the hook
  */
 export async function startBenchProsody(
   accounts: readonly string[],
+  archive: boolean,
   warder: string | undefined,
 ): Promise<BenchProsody> {
   const folder = mkdtempSync(join(tmpdir(), 'warder-bench-prosody-'));
@@ -33,7 +35,7 @@ export async function startBenchProsody(
   for (const name of accounts) writeFileSync(join(stored, `${name}.dat`), `return { password = "${name}" };\n`);
   const port = await freePort();
   const configFile = join(folder, 'prosody.cfg.lua');
-  writeFileSync(configFile, configuration(folder, port, warder));
+  writeFileSync(configFile, configuration(folder, port, archive, warder));
   const remove = () => rmSync(folder, { recursive: true, force: true });
   try {
     const child = await startProcess({
@@ -64,7 +66,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-function configuration(folder: string, port: number, warder: string | undefined): string {
+function configuration(folder: string, port: number, archive: boolean, warder: string | undefined): string {
   return `
 run_as_root = true
 pidfile = "${folder}/prosody.pid"
@@ -87,6 +89,6 @@ modules_disabled = { "s2s" }
 ${warder ?? ''}
 
 VirtualHost "${domain}"
-modules_enabled = { ${warder === undefined ? '' : '"warder"'} }
+modules_enabled = { ${[archive ? '"mam"' : '', warder === undefined ? '' : '"warder"'].filter(Boolean).join(', ')} }
 `;
 }
