@@ -8,18 +8,16 @@ import type { Behaviour, Seen } from '../sources/http-service.ts';
 import { freePort } from './free-port.ts';
 import { startNatsServer } from './nats-server.ts';
 import type { NatsServer } from './nats-server.ts';
-import type { RunningProcess } from './process.ts';
 import { startProsody } from './prosody.ts';
 import type { Prosody } from './prosody.ts';
-import { buildWorker } from './worker-process.ts';
-import type { WorkerBuild } from './worker-process.ts';
+import { startWorkerProcess } from './worker.ts';
+import type { WorkerProcess } from './worker.ts';
 import { enterRoom, errorOf, hasBody, joinOf, message, xml } from './xmpp-client.ts';
 import type { Element, TestClient } from './xmpp-client.ts';
 
 let broker: NatsServer;
 let service: HttpService;
-let build: WorkerBuild;
-let workers: RunningProcess[];
+let workers: WorkerProcess[];
 let prosody: Prosody;
 /** Where the fallbacks are the defaults: messages and sessions pass, joins do not. */
 let alice: TestClient;
@@ -29,19 +27,15 @@ let carol: TestClient;
 /** A port at which nobody listens: the service that is gone. */
 let nobody: number;
 
-/** Sources that remember nothing, so that every question reaches the service. */
-function workerConfig(
-  natsUrl: string,
-  url: string,
-  worker: number,
-): { nats: { url: string } } & Record<string, unknown> {
-  const source = { timeout_ms: 400, breaker: { failures: 1_000 } };
+/** A worker whose sources remember nothing, so that every question reaches the service, below a path that names the worker. */
+function startWorker(worker: number): Promise<WorkerProcess> {
+  const { url } = service;
+  const source = { timeout_ms: 1_500, breaker: { failures: 1_000 } };
   const gone = Object.fromEntries(
     ['gone.test', 'gone-strict.test'].flatMap((name) => [name, `rooms.${name}`]).map((name) => [name, 'gone']),
   );
   const through = (name: string, filter = {}): object => ({ ttl_ms: 0, sources: { '*': name, ...filter } });
-  return {
-    nats: { url: natsUrl },
+  const config = {
     sources: {
       app: { type: 'http', url: `${url}/app/${worker}`, ...source },
       filter: { type: 'msg-filter-http', url: `${url}/filter{?from,to}`, ...source },
@@ -57,14 +51,14 @@ function workerConfig(
       'user-removed': { sources: 'app' },
     },
   };
+  return startWorkerProcess(broker.url, JSON.stringify(config)); // JSON is YAML
 }
 
 beforeAll(async () => {
   [broker, service] = await Promise.all([startNatsServer({ jetstream: true }), HttpService.start()]);
   service.behave = allowAll;
   nobody = await freePort();
-  build = buildWorker();
-  workers = await Promise.all([0, 1].map((n) => build.start(workerConfig(broker.url, service.url, n))));
+  workers = await Promise.all([0, 1].map(startWorker));
   const host = (name: string, fallbacks: string, roomFallbacks: string): string => `
 VirtualHost "${name}"
 modules_enabled = { "warder" }
@@ -78,7 +72,7 @@ ${roomFallbacks}`;
     natsUrl: broker.url,
     // Longer than the source's timeout, so that it is the worker that gives up.
     options:
-      'warder_timeouts = { ["stanza-check"] = 3, ["join-check"] = 10, ["session-check"] = 10 } warder_notify = true',
+      'warder_timeouts = { ["stanza-check"] = 5, ["join-check"] = 5, ["session-check"] = 5 } warder_notify = true',
     hostOptions: 'warder_roster = true',
     further: [
       host('strict.test', strict, strictRooms),
@@ -94,7 +88,6 @@ ${roomFallbacks}`;
 afterAll(async () => {
   await prosody?.stop();
   for (const worker of workers ?? []) await worker.stop();
-  build?.remove();
   await service?.stop();
   await broker?.stop();
 });
@@ -405,7 +398,7 @@ describe('workers and brokers that go', () => {
     await bob.take('the message', hasBody('nobody is asked'));
     expect(await sendAndGetError(carol, message(bob.jid, 'hello'))).toMatchObject({ condition: 'not-allowed' });
     expect(await prosody.shell('warder:stats()')).toMatch(/strict\.test\n[^]*stanza-check:.*failures: .*no-responders/);
-    workers.push(await build.start(workerConfig(broker.url, service.url, 2)));
+    workers.push(await startWorker(2));
     await workerSees();
   });
 
