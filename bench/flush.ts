@@ -4,6 +4,7 @@
  */
 import { Decisions } from '../src/cache/decisions.ts';
 import { ChangeOrder } from '../src/cache/order.ts';
+import { RecentChanges } from '../src/cache/recent.ts';
 import { Proof } from '../src/cache/proof.ts';
 import type { Route } from '../src/cache/routes.ts';
 import type { Change } from '../src/changes.ts';
@@ -51,6 +52,7 @@ const route: Route = {
   source,
   ttlMs,
   fallback: 'fail',
+  unprovedMs: 0,
   scopesSeen: [],
   counts: { decided: zero(), degraded: zero() },
 };
@@ -98,7 +100,13 @@ let sequence = Date.now();
 order.connected('numbered');
 order.apply(sequence, undefined);
 proof.acknowledge(sequence, monotonicClock.now());
-const decisions = new Decisions(decisionCount, order, proof, monotonicClock);
+const decisions = new Decisions(
+  decisionCount,
+  order,
+  proof,
+  new RecentChanges(order, monotonicClock, 0),
+  monotonicClock,
+);
 
 const before = memory();
 const begun = monotonicClock.now();

@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import { Decisions } from './cache/decisions.ts';
 import { ChangeOrder } from './cache/order.ts';
 import { Proof } from './cache/proof.ts';
+import { RecentChanges } from './cache/recent.ts';
 import { Rosters } from './cache/rosters.ts';
 import { Routes } from './cache/routes.ts';
 import type { Change } from './changes.ts';
@@ -73,8 +74,10 @@ async function assemble(
   const stopping = new AbortController();
   const order = new ChangeOrder();
   const proof = new Proof(order, clock, config.freshness.bound_ms);
-  const decisions = new Decisions(config.cache.max_decisions, order, proof, clock);
-  const rosters = new Rosters(config.cache.max_rosters, order, proof, clock);
+  const longestLagMs = Math.max(0, ...Object.values(config.sources).map((one) => ('lag_ms' in one ? one.lag_ms : 0)));
+  const recent = new RecentChanges(order, clock, longestLagMs);
+  const decisions = new Decisions(config.cache.max_decisions, order, proof, recent, clock);
+  const rosters = new Rosters(config.cache.max_rosters, order, proof, recent, clock);
   const counting: Counting = { decisions, rosters, order, proof };
   const publish: Parts['publish'] = async (change, reason, signal) => {
     if (counting.invalidations === undefined) throw new Error('not connected to NATS yet');

@@ -11,6 +11,7 @@ interface Asked<Q, A> {
 export class HeldSource implements Source {
   readonly name = 'held';
   readonly type = 'held';
+  lagMs = 0;
   readonly asked: Asked<Question, Answer>[] = [];
   readonly askedRosters: Asked<Jid, RosterAnswer>[] = [];
   #waiting: (() => void)[] = [];

@@ -7,6 +7,7 @@ import { keyOf, reverseKeyOf, subjectOf } from './keys.ts';
 import { Memory } from './memory.ts';
 import type { ChangeOrder } from './order.ts';
 import type { Proof } from './proof.ts';
+import type { RecentChanges } from './recent.ts';
 import type { Route } from './routes.ts';
 
 /** A decision with what an asker must know to remember it. */
@@ -18,6 +19,8 @@ export interface Known {
   readonly expiresAtMs: number;
   /** As of when that is proved, on the monotonic clock. */
   readonly provedAtMs: number;
+  /** Whether it is served beyond the staleness bound, as the operator has chosen: no real decision. */
+  readonly isUnproved: boolean;
 }
 
 interface Remembered {
@@ -36,15 +39,17 @@ export class Decisions {
   readonly flights: Flights<Flown>;
   readonly #order: ChangeOrder;
   readonly #proof: Proof;
+  readonly #recent: RecentChanges;
   readonly #clock: Clock;
-  /** Hits that were not served because no proof of freshness was recent enough. */
+  /** Hits for which no proof of freshness was recent enough. */
   unproved = 0;
 
-  constructor(maxEntries: number, order: ChangeOrder, proof: Proof, clock: Clock) {
+  constructor(maxEntries: number, order: ChangeOrder, proof: Proof, recent: RecentChanges, clock: Clock) {
     this.memory = new Memory(maxEntries, order);
     this.flights = new Flights(order, proof, clock);
     this.#order = order;
     this.#proof = proof;
+    this.#recent = recent;
     this.#clock = clock;
   }
 
@@ -59,13 +64,15 @@ export class Decisions {
       // The asker knows of a change that has not arrived here: what is remembered may be what it ended.
       const floor = Math.max(entry.floor, this.#order.seen);
       if (floor < minSeq) continue;
-      if (!this.#proof.isRecent(nowMs)) {
+      const isUnproved = !this.#proof.isRecent(nowMs);
+      if (isUnproved) {
         this.unproved += 1;
-        break;
+        if (!this.#proof.isRecent(nowMs, route.unprovedMs)) break;
       }
       this.memory.counts.hits += 1;
       const { decision, scope: known } = entry.value;
-      return { decision, scope: known, floor, expiresAtMs: entry.expiresAtMs, provedAtMs: this.#proof.provedAtMs };
+      const { expiresAtMs } = entry;
+      return { decision, scope: known, floor, expiresAtMs, provedAtMs: this.#proof.provedAtMs, isUnproved };
     }
     this.memory.counts.misses += 1;
     return undefined;
@@ -97,14 +104,20 @@ export class Decisions {
     }));
     const { value, floor, beganAtMs, provedAtMs } = landed;
     const { answer, asked } = value;
-    const expiresAtMs = beganAtMs + (answer.ttlMs ?? route.ttlMs);
+    const isLagging = this.#recent.touched(subjectOf(question), source.lagMs ?? 0);
+    const expiresAtMs = beganAtMs + (isLagging ? 0 : (answer.ttlMs ?? route.ttlMs));
     const scope = answer.scope === 'exact' ? 'none' : answer.scope;
     const decision = sameDirection(asked, question) ? answer.decision : (answer.reverse ?? answer.decision);
-    if (asked === question) this.#remember(question, route, answer, { scope, floor, expiresAtMs, provedAtMs });
-    return { decision, scope, floor, expiresAtMs, provedAtMs };
+    if (asked === question) this.#remember(question, route, answer, { scope, floor, expiresAtMs });
+    return { decision, scope, floor, expiresAtMs, provedAtMs, isUnproved: false };
   }
 
-  #remember(question: Question, route: Route, answer: Answer, known: Omit<Known, 'decision'>): void {
+  #remember(
+    question: Question,
+    route: Route,
+    answer: Answer,
+    known: Pick<Known, 'scope' | 'floor' | 'expiresAtMs'>,
+  ): void {
     const key = keyOf(question, answer.scope, route);
     if (key === undefined || known.expiresAtMs <= this.#clock.now() || !this.#order.isSettled) return;
     if (!route.scopesSeen.includes(answer.scope)) route.scopesSeen.push(answer.scope);

@@ -48,9 +48,12 @@ export class Proof {
     return this.#clock.now() - this.provedAtMs;
   }
 
-  /** @param nowMs the clock, for who has just read it: a reading costs as much as a look into a map */
-  isRecent(nowMs = this.#clock.now()): boolean {
-    return nowMs - this.provedAtMs <= this.boundMs;
+  /**
+   * @param nowMs the clock, for who has just read it: a reading costs as much as a look into a map
+   * @param graceMs milliseconds beyond the bound that an operator has chosen to put up with
+   */
+  isRecent(nowMs = this.#clock.now(), graceMs = 0): boolean {
+    return nowMs - this.provedAtMs <= this.boundMs + graceMs;
   }
 
   #settle(): void {

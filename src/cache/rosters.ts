@@ -8,6 +8,7 @@ import { Flights } from './flights.ts';
 import { Memory } from './memory.ts';
 import type { ChangeOrder } from './order.ts';
 import type { Proof } from './proof.ts';
+import type { RecentChanges } from './recent.ts';
 import type { Route } from './routes.ts';
 import type { Subject } from './stamps.ts';
 
@@ -27,13 +28,15 @@ export class Rosters {
   readonly flights: Flights<{ roster: Roster; problems: readonly RosterProblem[] }>;
   readonly #order: ChangeOrder;
   readonly #proof: Proof;
+  readonly #recent: RecentChanges;
   readonly #clock: Clock;
 
-  constructor(maxEntries: number, order: ChangeOrder, proof: Proof, clock: Clock) {
+  constructor(maxEntries: number, order: ChangeOrder, proof: Proof, recent: RecentChanges, clock: Clock) {
     this.memory = new Memory(maxEntries, order);
     this.flights = new Flights(order, proof, clock);
     this.#order = order;
     this.#proof = proof;
+    this.#recent = recent;
     this.#clock = clock;
   }
 
@@ -60,7 +63,8 @@ export class Rosters {
       const { items, pending, problems } = await source.roster(user, call);
       return { roster: { version: versionOf(items, pending), items, pending }, problems };
     });
-    if (route.ttlMs > 0 && this.#order.isSettled)
+    const isLagging = this.#recent.touched(subjectOf(user), source.lagMs ?? 0);
+    if (route.ttlMs > 0 && this.#order.isSettled && !isLagging)
       this.memory.remember(key, { value: value.roster, floor, expiresAtMs: beganAtMs + route.ttlMs });
     return { ...value, floor, provedAtMs };
   }

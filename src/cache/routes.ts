@@ -10,6 +10,8 @@ export interface Route {
   readonly source: Source;
   readonly ttlMs: number;
   readonly fallback: Fallback;
+  /** How long after the staleness bound what is remembered is served all the same, as degraded. */
+  readonly unprovedMs: number;
   /** The scopes that this source has answered with: what a hit is looked for under. */
   readonly scopesSeen: Answer['scope'][];
   /** Plain numbers, read when the metrics are scraped. */
@@ -37,6 +39,7 @@ export class Routes {
           source,
           ttlMs: ('ttl_ms' in route ? route.ttl_ms : undefined) ?? settings.ttl_ms,
           fallback: ('fallback' in route ? route.fallback : undefined) ?? settings.fallback,
+          unprovedMs: settings.unproved_ms ?? 0,
           scopesSeen: [],
           counts: { decided: zero(), degraded: zero() },
         });

@@ -31,7 +31,13 @@ export function decide(
   const unchecked = route.source.unchecked?.(question);
   if (unchecked !== undefined) {
     const decision: Decision = { verdict: 'allow', reason: unchecked };
-    return reply(question, route, { decision, scope: 'none', ...now(parts), expiresAtMs: 0 }, ask, parts);
+    return reply(
+      question,
+      route,
+      { decision, scope: 'none', ...now(parts), expiresAtMs: 0, isUnproved: false },
+      ask,
+      parts,
+    );
   }
   const known = parts.decisions.recall(question, route);
   if (known !== undefined) return reply(question, route, known, ask, parts);
@@ -80,9 +86,9 @@ function fallbackOf(question: Question, route: Route, parts: Parts): Decision | 
 }
 
 function reply(question: Question, route: Route, known: Known, ask: Ask, parts: Parts): DecisionReply {
-  const { decision } = known;
-  route.counts.decided[decision.verdict] += 1;
-  const ttl_ms = Math.max(0, Math.floor(known.expiresAtMs - parts.clock.now()));
+  const { decision, isUnproved } = known;
+  route.counts[isUnproved ? 'degraded' : 'decided'][decision.verdict] += 1;
+  const ttl_ms = isUnproved ? 0 : Math.max(0, Math.floor(known.expiresAtMs - parts.clock.now()));
   const { seq, age_ms } = freshnessOf(known, parts.order, ask.askedAtMs);
   // No spread of the decision: into a literal with other fields it costs more than all the rest of the request.
   const answer: DecisionReply = {
@@ -94,6 +100,8 @@ function reply(question: Question, route: Route, known: Known, ask: Ask, parts: 
     ttl_ms,
     scope: ttl_ms > 0 ? known.scope : 'none',
   };
+  // The proof has expired; of the kinds of failures it is that one.
+  if (isUnproved) answer.degraded = 'expired';
   if (decision.error !== undefined) answer.error = decision.error;
   if (decision.notify !== undefined) answer.notify = decision.notify;
   if (decision.stanza !== undefined) answer.stanza = decision.stanza;

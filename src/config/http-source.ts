@@ -44,6 +44,7 @@ function headerProblem(name: string): string | undefined {
 export const httpOptions = {
   timeout_ms: z.number().int().min(1).max(maxTimeoutMs).default(2_000),
   connections: z.number().int().min(1).max(1_024).default(32),
+  lag_ms: z.number().int().min(0).max(maxTimeoutMs).default(0),
   max_concurrent: z.number().int().min(1).max(10_000).default(32),
   max_queued: z.number().int().min(0).max(100_000).default(512),
   breaker: z

@@ -52,6 +52,7 @@ const decisions = z
   .strictObject({
     ttl_ms: ttlMs.default(minute),
     fallback: z.enum(decisionFallbacks).default('fail'),
+    unproved_ms: ttlMs.default(0),
     sources: routes(
       z.strictObject({ ...named, ttl_ms: ttlMs.optional(), fallback: z.enum(decisionFallbacks).optional() }),
     ),

@@ -31,6 +31,7 @@ export async function createHttpSource(config: HttpConfig, context: SourceContex
   return {
     name: context.name,
     type: config.type,
+    lagMs: config.lag_ms,
     needsStanza: ({ operation, request }) =>
       config.needs_stanza && operation === 'stanza-check' && request.stanza === undefined && !request.stanza_omitted,
     identity: (question) => JSON.stringify(fieldsOf(question, config.send_stanza)),

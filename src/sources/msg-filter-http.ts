@@ -34,6 +34,7 @@ export async function createMsgFilterHttpSource(config: MsgFilterHttpConfig, con
   return {
     name: context.name,
     type: config.type,
+    lagMs: config.lag_ms,
     unchecked(question) {
       const { kind, stanza } = checkOf(question);
       if (!config.kinds.includes(kind)) return `${kind} is not in kinds`;

@@ -40,6 +40,7 @@ export async function createMucAuthHttpSource(config: MucAuthHttpConfig, context
   return {
     name: context.name,
     type: config.type,
+    lagMs: config.lag_ms,
     unchecked(question) {
       const { node } = joinOf(question).room;
       if (enabledFor !== undefined && !enabledFor.has(node)) return 'the room is not in enabled_for';

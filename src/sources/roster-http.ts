@@ -28,6 +28,7 @@ export async function createRosterHttpSource(config: RosterHttpConfig, context: 
   return {
     name: context.name,
     type: config.type,
+    lagMs: config.lag_ms,
     roster(user, call) {
       const read = (body: Uint8Array, status: number) => (status === 404 ? rosterOf(user, []) : readRoster(user, body));
       return http.call({ method: 'GET', url: urlOf(user), accept, alsoAnswers, read }, call);

@@ -59,6 +59,12 @@ export interface Source {
   /** Its type in the configuration, and the metric label. */
   readonly type: string;
 
+  /**
+   * How long its answers may still be the old ones after a change, in milliseconds, because it reads from replicas.
+   * Absent: not at all.
+   */
+  readonly lagMs?: number;
+
   /** Why this question is none for this source and passes unasked; undefined when it has to be asked. */
   unchecked?(question: Question): string | undefined;
 

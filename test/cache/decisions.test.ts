@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Decisions } from '../../src/cache/decisions.ts';
 import { ChangeOrder } from '../../src/cache/order.ts';
 import { Proof } from '../../src/cache/proof.ts';
+import { RecentChanges } from '../../src/cache/recent.ts';
 import type { Route } from '../../src/cache/routes.ts';
 import type { Answer, Question } from '../../src/sources/source.ts';
 import type { Verdict } from '../../src/wire/replies.ts';
@@ -15,13 +16,15 @@ function setUp({ ttlMs = 10_000, max = 100 } = {}) {
   const clock = new ManualClock();
   const order = new ChangeOrder();
   const proof = new Proof(order, clock, 2_000);
-  const decisions = new Decisions(max, order, proof, clock);
+  const recent = new RecentChanges(order, clock, 60_000);
+  const decisions = new Decisions(max, order, proof, recent, clock);
   const source = new HeldSource();
   const route: Route = {
     operation: 'stanza-check',
     source,
     ttlMs,
     fallback: 'fail',
+    unprovedMs: 0,
     scopesSeen: [],
     counts: { decided: zero(), degraded: zero() },
   };
@@ -164,6 +167,20 @@ describe('decisions', () => {
     expect(setup.decisions.recall(stanzaQuestion({ type: 'normal' }), setup.route)?.scope).toBe('none');
   });
 
+  it('a source with replicas is not remembered for as long as they may lag behind a change that touches the question', async () => {
+    const setup = setUp();
+    setup.source.lagMs = 500;
+    setup.order.hear({ user: 'alice@localhost' });
+    setup.clock.advance(500);
+    await decided(setup, stanzaQuestion(), allow);
+    expect(setup.recall(stanzaQuestion())).toBeUndefined();
+    await decided(setup, stanzaQuestion({ from: 'carol@localhost/x' }), allow);
+    expect(setup.recall(stanzaQuestion({ from: 'carol@localhost/x' }))).toBe('allow');
+    setup.clock.advance(1);
+    await decided(setup, stanzaQuestion(), deny);
+    expect(setup.recall(stanzaQuestion())).toBe('deny');
+  });
+
   it('the least used decision makes room when the bound is reached', async () => {
     const setup = setUp({ max: 2 });
     for (const to of ['a@localhost', 'b@localhost', 'c@localhost']) await decided(setup, stanzaQuestion({ to }), allow);
@@ -192,6 +209,16 @@ describe('decisions', () => {
       setup.order.apply(101, undefined);
       setup.proof.acknowledge(101, setup.clock.now());
       expect(setup.recall(stanzaQuestion())).toBe('deny');
+    });
+
+    it('where the operator puts up with it, what is not proved is served for a while longer, and said to be degraded', async () => {
+      const setup = await setUpNumbered();
+      const route = { ...setup.route, unprovedMs: 1_000 };
+      setup.clock.advance(3_000);
+      expect(setup.decisions.recall(stanzaQuestion(), route)).toMatchObject({ isUnproved: true });
+      setup.clock.advance(1);
+      expect(setup.decisions.recall(stanzaQuestion(), route)).toBeUndefined();
+      expect(setup.decisions.unproved).toBe(2);
     });
 
     it('nothing is stored between a new connection and the first number', async () => {

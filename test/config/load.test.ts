@@ -32,7 +32,7 @@ describe('a configuration that is wrong', () => {
       name: 'a key without its unit',
       yaml: 'operations:\n  join-check:\n    ttl: 5',
       want: [
-        'w.yaml:3: operations.join-check.ttl: is unknown here; did you mean ttl_ms? Known: ttl_ms, fallback, sources',
+        'w.yaml:3: operations.join-check.ttl: is unknown here; did you mean ttl_ms? Known: ttl_ms, fallback, unproved_ms, sources',
       ],
     },
     {
@@ -228,7 +228,7 @@ describe('a configuration that is right', () => {
       name: 'sections of which everything is commented out',
       yaml: 'nats:\nsources:\noperations:\n  join-check:\n',
       want: ({ operations }) => operations['join-check'],
-      be: { ttl_ms: 60_000, fallback: 'fail', sources: {} },
+      be: { ttl_ms: 60_000, fallback: 'fail', unproved_ms: 0, sources: {} },
     },
     {
       name: 'one source for everybody, by its name',

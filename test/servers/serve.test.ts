@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Decisions } from '../../src/cache/decisions.ts';
 import { ChangeOrder } from '../../src/cache/order.ts';
 import { Proof } from '../../src/cache/proof.ts';
+import { RecentChanges } from '../../src/cache/recent.ts';
 import { Rosters } from '../../src/cache/rosters.ts';
 import { Routes } from '../../src/cache/routes.ts';
 import type { Parts } from '../../src/checks/ask.ts';
@@ -68,7 +69,8 @@ async function startServer({ maxInFlight = 100, url = broker.url } = {}): Promis
   const order = new ChangeOrder();
   const source = new HeldSource();
   const proof = new Proof(order, clock, 2_000);
-  const route = { ttl_ms: 60_000, fallback: 'fail' as const, sources: { localhost: { source: 'held' } } };
+  const recent = new RecentChanges(order, clock, 0);
+  const route = { ttl_ms: 60_000, fallback: 'fail' as const, unproved_ms: 0, sources: { localhost: { source: 'held' } } };
   const parts: Parts = {
     routes: new Routes(
       {
@@ -80,8 +82,8 @@ async function startServer({ maxInFlight = 100, url = broker.url } = {}): Promis
       },
       new Map([['held', source]]),
     ),
-    decisions: new Decisions(100, order, proof, clock),
-    rosters: new Rosters(100, order, proof, clock),
+    decisions: new Decisions(100, order, proof, recent, clock),
+    rosters: new Rosters(100, order, proof, recent, clock),
     order,
     proof,
     clock,
