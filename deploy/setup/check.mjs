@@ -22,7 +22,7 @@ const checks = [
     : [
         {
           title: 'lint of Lua (luacheck)',
-          command: [luacheck, '-q', '--config', 'deploy/prosody/.luacheckrc', 'deploy/prosody'],
+          command: [luacheck, '-q', '--config', 'deploy/prosody/.luacheckrc', 'deploy', 'test', 'bench'],
         },
       ]),
   { title: 'formatting (prettier)', command: [...tool('prettier/bin/prettier.cjs'), '--check', '.'] },

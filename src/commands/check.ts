@@ -7,7 +7,7 @@ import type { AskOptions } from './ask-for-decision.ts';
 import { connectedJid, hooks, joinEvents, kinds, stanzaQuestion } from './check-requests.ts';
 import type { StanzaOptions } from './check-requests.ts';
 import type { Asked } from './explain-decision.ts';
-import { anyJid, duration, roomJid, userJid } from './option-values.ts';
+import { anyJid, duration, ipAddress, roomJid, userJid } from './option-values.ts';
 import { addTargetOptions } from './target.ts';
 import { printable } from './terminal.ts';
 import { UsageProblem } from './usage-problem.ts';
@@ -129,7 +129,7 @@ function sessionCommand(): Command {
   const command = new Command('session')
     .description('may this session open?')
     .requiredOption('--user <jid>', 'who logs in', userJid)
-    .option('--ip <address>', 'from where')
+    .option('--ip <address>', 'from where', ipAddress)
     .option('--tls', 'the connection is encrypted')
     .option('--no-tls', 'the connection is not encrypted')
     .option('--mechanism <name>', 'how he authenticates: SCRAM-SHA-1, PLAIN, …');

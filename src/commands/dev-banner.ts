@@ -34,7 +34,7 @@ Ask it something, in another terminal:
   ${warder} check join --user bob@localhost --room staff@rooms.localhost
   ${warder} check session --user alice@localhost
   ${warder} roster alice@localhost
-  curl -s ${metrics} | grep ^warder_decisions
+  curl -s ${metrics} | grep '^warder_decisions.* [1-9]'
 
 To put it into a Prosody: README.md, "Into an existing Prosody".
 Every decision, as it is made:

@@ -1,4 +1,5 @@
 /** Option values that are wrong are found before anything is asked, each with what would be right. */
+import { isIP } from 'node:net';
 import { InvalidArgumentError } from 'commander';
 import type { z } from 'zod';
 import { InvalidJid, parseJid } from '../wire/jid.ts';
@@ -47,6 +48,11 @@ export function roomJid(text: string): Jid {
     );
   }
   return jid;
+}
+
+export function ipAddress(text: string): string {
+  if (isIP(text) === 0) throw new InvalidArgumentError('It must be an IP address, such as 192.0.2.7 or 2001:db8::7.');
+  return text;
 }
 
 const maxMs = 600_000;

@@ -231,6 +231,11 @@ describe('the closing line of the tests', () => {
   it('counts a file that cannot be loaded, an error outside the tests, and a run without a report, as failures', () => {
     const unloaded = { ...report, testResults: [{ status: 'failed', assertionResults: [] }] };
     expect(summarise(unloaded, 1)).toEqual({ line: '3 passed, 1 failed', exitCode: 1 });
+    const unprepared = { status: 'failed', assertionResults: [{ status: 'skipped' }, { status: 'skipped' }] };
+    const withFailedTest = { status: 'failed', assertionResults: [{ status: 'passed' }, { status: 'failed' }] };
+    expect(
+      summarise({ ...report, numFailedTests: 1, numPendingTests: 2, testResults: [unprepared, withFailedTest] }, 1),
+    ).toEqual({ line: '3 passed, 2 failed, 2 skipped', exitCode: 1 });
     expect(summarise(report, 1)).toEqual({ line: '3 passed, 1 failed', exitCode: 1 });
     expect(summarise(undefined, 7)).toEqual({ line: '0 passed, 1 failed', exitCode: 7 });
   });

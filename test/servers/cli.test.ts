@@ -258,6 +258,7 @@ describe('warder check', () => {
 
 describe('a command line that is wrong', () => {
   it.each<{ args: string[]; say: string; input?: string }>([
+    { args: [...session, '--ip', '999'], say: 'It must be an IP address, such as 192.0.2.7 or 2001:db8::7.' },
     { args: [], say: 'Usage: warder' },
     { args: ['chek'], say: 'Did you mean check?' },
     { args: ['check', 'stanzas'], say: 'Did you mean stanza?' },
