@@ -148,6 +148,24 @@ describe('what is remembered', () => {
     expect(await costOf(() => send(alice, bob))).toBe(1);
   });
 
+  it.each(['pair', 'sender'])(
+    'is not what another module sends to a JID that is not in normal form (%s)',
+    async (scope) => {
+      scene.application.answer(json({ verdict: 'allow', scope }));
+      await scene.warder('flush', 'user', alice.bare);
+      await scene.untilRemembered(() => send(alice, bob));
+      const stanza = `require "util.stanza".message({ from = "${alice.jid}", to = "${bob.bare.toUpperCase()}", type = "chat" })`;
+      const post = `> prosody.core_post_stanza(prosody.full_sessions["${alice.jid}"], ${stanza}, true)`;
+      for (let round = 0; round < 2; round += 1) {
+        const cost = await costOf(async () => {
+          await scene.prosody.shell(post);
+          await alice.settle();
+        });
+        expect(cost).toBe(1);
+      }
+    },
+  );
+
   it('serves what comes where nothing can wait, and lets nothing overtake what its sender sent before', async () => {
     const { prosody, application } = scene;
     const gateway = await connectComponent(prosody.componentPort, 'gateway.localhost', 'secret');

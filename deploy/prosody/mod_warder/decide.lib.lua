@@ -4,8 +4,8 @@
 --
 -- local decider = module:require "decide".new(settings, asker, near);
 --   asker: ask.lib.lua's, nil when there is none; near: shared_cache.lib.lua's, nil where nothing is remembered
--- decider:decide(operation, side, request, verify) -> verdict      what is not remembered needs an async context, else it
---     takes its fallback
+-- decider:decide(operation, side, request, verify) -> verdict      recalled, or else asked for
+-- decider:ask(operation, side, request, verify) -> verdict         takes its fallback outside of an async context
 --   side: "local" or "remote", whose question it is; verify: see ask.lib.lua
 --   verdict: a reply as in ask.lib.lua, what is remembered of one, or the fallback: { verdict = , failure = kind }; not to be changed
 -- decider:recall(operation, request) -> verdict, or nil when it is not remembered      never waits, needs no async context
@@ -73,9 +73,7 @@ function decider_methods:recall(operation, request)
 	return verdict;
 end
 
-function decider_methods:decide(operation, side, request, verify)
-	local remembered = self:recall(operation, request);
-	if remembered then return remembered; end
+function decider_methods:ask(operation, side, request, verify)
 	if not self.asker then return self:fallback(operation, side, "disconnected"); end
 	local answered = self.near and self.near:ask(operation, request);
 	local reply, failure = self.asker:wait(operation, request, {
@@ -86,6 +84,10 @@ function decider_methods:decide(operation, side, request, verify)
 	if answered then answered(reply); end
 	self:answered(operation, reply.verdict);
 	return reply;
+end
+
+function decider_methods:decide(operation, side, request, verify)
+	return self:recall(operation, request) or self:ask(operation, side, request, verify);
 end
 
 local function new(settings, asker, near)

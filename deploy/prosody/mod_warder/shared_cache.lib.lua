@@ -69,8 +69,11 @@ local function guarded(method, ...)
 	module:log("error", "The near cache failed, so the workers are asked: %s", result);
 end
 
+-- What is found under both JIDs was stored under the same two, so they have been looked at. Only what is remembered of a
+-- sender is found whatever the other JID looks like.
 local function recall(self, operation, request)
-	return has_normal_jids(operation, request) and self.cache:get(operation, request) or nil;
+	if self.has_senders and not has_normal_jids(operation, request) then return nil; end
+	return self.cache:get(operation, request);
 end
 
 function near_methods:recall(operation, request)
@@ -84,7 +87,10 @@ local function ask(self, operation, request)
 	-- It may be another one by the time of the answer.
 	local cache = self.cache;
 	local ticket = cache:ask(operation, request);
-	return function (reply) guarded(cache.answered, cache, ticket, reply); end;
+	return function (reply)
+		if reply.scope == "sender" then self.has_senders = true; end
+		guarded(cache.answered, cache, ticket, reply);
+	end;
 end
 
 function near_methods:ask(operation, request)
@@ -132,7 +138,7 @@ end
 local function start(client, settings, floor)
 	local prefix = settings.prefix;
 	local self = setmetatable({
-		client = client; prefix = prefix; holders = {}; foreign = 0; floor = floor;
+		client = client; prefix = prefix; holders = {}; foreign = 0; floor = floor; has_senders = false;
 		stream = invalidation.stream_name(prefix, function (text) return sha256(text, true); end);
 	}, near_mt);
 	renew(self, settings);

@@ -57,24 +57,37 @@ local function start(settings, decider, verdicts, line)
 		return true;
 	end
 
-	local function check(hook, event, preevents)
-		local origin, stanza = event.origin, event.stanza;
-		local is_client = origin.full_jid ~= nil;
-		local request = {
+	-- Looked up one at a time, so one table is enough: Prosody's garbage collector makes each table of a message dear.
+	local looked_up = {};
+
+	local function recall(hook, from, stanza)
+		local attr = stanza.attr;
+		looked_up.hook, looked_up.from, looked_up.to, looked_up.kind, looked_up.type = hook, from, attr.to, stanza.name, attr.type;
+		return decider:recall(operation, looked_up);
+	end
+
+	local function ask(hook, from, stanza)
+		return decider:ask(operation, side_of(from), {
 			hook = hook;
-			from = stanza.attr.from or origin.full_jid;
+			from = from;
 			to = stanza.attr.to;
 			kind = stanza.name;
 			type = stanza.attr.type;
 			stanza = function () return tostring(stanza); end;
-		};
-		local verdict;
-		if not async.ready() then
-			-- What is remembered needs no waiting.
-			verdict = not line:holds(event) and decider:recall(operation, request) or nil;
-			if not verdict then return line:take(event, preevents); end
+		}, verdicts:verify(stanza));
+	end
+
+	local function check(hook, event, preevents)
+		local origin, stanza = event.origin, event.stanza;
+		local is_client = origin.full_jid ~= nil;
+		local from, can_wait = stanza.attr.from or origin.full_jid, async.ready();
+		-- What is remembered needs no waiting.
+		local verdict = (can_wait or not line:holds(event)) and recall(hook, from, stanza) or nil;
+		if verdict and verdict.verdict == "allow" and not origin.destroyed then return nil; end
+		if not verdict then
+			if not can_wait then return line:take(event, preevents); end
+			verdict = ask(hook, from, stanza);
 		end
-		verdict = verdict or decider:decide(operation, side_of(request.from), request, verdicts:verify(stanza));
 		local ok, stopped = xpcall(verdicts.apply, debug.traceback, verdicts, operation, hook, event, verdict);
 		if not ok then
 			module:log("error", "Could not act on %s: %s", verdict.verdict, stopped);
