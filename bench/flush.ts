@@ -100,13 +100,12 @@ let sequence = Date.now();
 order.connected('numbered');
 order.apply(sequence, undefined);
 proof.acknowledge(sequence, monotonicClock.now());
-const decisions = new Decisions(
-  decisionCount,
+const decisions = new Decisions(decisionCount, {
   order,
   proof,
-  new RecentChanges(order, monotonicClock, 0),
-  monotonicClock,
-);
+  recent: new RecentChanges(order, monotonicClock, 0),
+  clock: monotonicClock,
+});
 
 const before = memory();
 const begun = monotonicClock.now();

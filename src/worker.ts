@@ -76,8 +76,9 @@ async function assemble(
   const proof = new Proof(order, clock, config.freshness.bound_ms);
   const longestLagMs = Math.max(0, ...Object.values(config.sources).map((one) => ('lag_ms' in one ? one.lag_ms : 0)));
   const recent = new RecentChanges(order, clock, longestLagMs);
-  const decisions = new Decisions(config.cache.max_decisions, order, proof, recent, clock);
-  const rosters = new Rosters(config.cache.max_rosters, order, proof, recent, clock);
+  const freshness = { order, proof, recent, clock };
+  const decisions = new Decisions(config.cache.max_decisions, freshness);
+  const rosters = new Rosters(config.cache.max_rosters, freshness);
   const counting: Counting = { decisions, rosters, order, proof };
   const publish: Parts['publish'] = async (change, reason, signal) => {
     if (counting.invalidations === undefined) throw new Error('not connected to NATS yet');

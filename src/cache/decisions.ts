@@ -1,13 +1,10 @@
 /** Decisions remembered and decisions looked up: the only way from a check to a source. */
-import type { Clock } from '../clock.ts';
 import type { Answer, Call, Question } from '../sources/source.ts';
 import type { Decision, Scope } from '../wire/replies.ts';
 import { Flights } from './flights.ts';
+import type { Freshness } from './freshness.ts';
 import { keyOf, reverseKeyOf, subjectOf } from './keys.ts';
 import { Memory } from './memory.ts';
-import type { ChangeOrder } from './order.ts';
-import type { Proof } from './proof.ts';
-import type { RecentChanges } from './recent.ts';
 import type { Route } from './routes.ts';
 
 /** A decision with what an asker must know to remember it. */
@@ -37,42 +34,37 @@ interface Flown {
 export class Decisions {
   readonly memory: Memory<Remembered>;
   readonly flights: Flights<Flown>;
-  readonly #order: ChangeOrder;
-  readonly #proof: Proof;
-  readonly #recent: RecentChanges;
-  readonly #clock: Clock;
+  readonly #freshness: Freshness;
   /** Hits for which no proof of freshness was recent enough. */
   unproved = 0;
 
-  constructor(maxEntries: number, order: ChangeOrder, proof: Proof, recent: RecentChanges, clock: Clock) {
-    this.memory = new Memory(maxEntries, order);
-    this.flights = new Flights(order, proof, clock);
-    this.#order = order;
-    this.#proof = proof;
-    this.#recent = recent;
-    this.#clock = clock;
+  constructor(maxEntries: number, freshness: Freshness) {
+    this.memory = new Memory(maxEntries, freshness.order);
+    this.flights = new Flights(freshness);
+    this.#freshness = freshness;
   }
 
   /** What is remembered and may be served. */
   recall(question: Question, route: Route): Known | undefined {
-    const nowMs = this.#clock.now();
+    const { order, proof, clock } = this.#freshness;
+    const nowMs = clock.now();
     const minSeq = question.request.min_seq;
     for (const scope of route.scopesSeen) {
       const key = keyOf(question, scope, route);
       const entry = key === undefined ? undefined : this.memory.recall(key, question, subjectOf, nowMs);
       if (entry === undefined) continue;
       // The asker knows of a change that has not arrived here: what is remembered may be what it ended.
-      const floor = Math.max(entry.floor, this.#order.seen);
+      const floor = Math.max(entry.floor, order.seen);
       if (floor < minSeq) continue;
-      const isUnproved = !this.#proof.isRecent(nowMs);
+      const isUnproved = !proof.isRecent(nowMs);
       if (isUnproved) {
         this.unproved += 1;
-        if (!this.#proof.isRecent(nowMs, route.unprovedMs)) break;
+        if (!proof.isRecent(nowMs, route.unprovedMs)) break;
       }
       this.memory.counts.hits += 1;
       const { decision, scope: known } = entry.value;
       const { expiresAtMs } = entry;
-      return { decision, scope: known, floor, expiresAtMs, provedAtMs: this.#proof.provedAtMs, isUnproved };
+      return { decision, scope: known, floor, expiresAtMs, provedAtMs: proof.provedAtMs, isUnproved };
     }
     this.memory.counts.misses += 1;
     return undefined;
@@ -104,7 +96,7 @@ export class Decisions {
     }));
     const { value, floor, beganAtMs, provedAtMs } = landed;
     const { answer, asked } = value;
-    const isLagging = this.#recent.touched(subjectOf(question), source.lagMs ?? 0);
+    const isLagging = this.#freshness.recent.touched(subjectOf(question), source.lagMs ?? 0);
     const expiresAtMs = beganAtMs + (isLagging ? 0 : (answer.ttlMs ?? route.ttlMs));
     const scope = answer.scope === 'exact' ? 'none' : answer.scope;
     const decision = sameDirection(asked, question) ? answer.decision : (answer.reverse ?? answer.decision);
@@ -119,7 +111,8 @@ export class Decisions {
     known: Pick<Known, 'scope' | 'floor' | 'expiresAtMs'>,
   ): void {
     const key = keyOf(question, answer.scope, route);
-    if (key === undefined || known.expiresAtMs <= this.#clock.now() || !this.#order.isSettled) return;
+    if (key === undefined || known.expiresAtMs <= this.#freshness.clock.now() || !this.#freshness.order.isSettled)
+      return;
     if (!route.scopesSeen.includes(answer.scope)) route.scopesSeen.push(answer.scope);
     const { floor, expiresAtMs, scope } = known;
     this.memory.remember(key, { value: { decision: answer.decision, scope }, floor, expiresAtMs });

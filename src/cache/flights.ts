@@ -3,9 +3,7 @@
  * enough for him: begun at his own lowest sequence or later, not before a change that touches the question, and not
  * longer ago than the staleness bound, since a change may have been missed meanwhile.
  */
-import type { Clock } from '../clock.ts';
-import type { ChangeOrder } from './order.ts';
-import type { Proof } from './proof.ts';
+import type { Freshness } from './freshness.ts';
 import type { Subject } from './stamps.ts';
 
 /** A lookup that has ended. */
@@ -26,15 +24,11 @@ interface Flight<V> {
 
 export class Flights<V> {
   readonly #flights = new Map<string, Flight<V>>();
-  readonly #order: ChangeOrder;
-  readonly #proof: Proof;
-  readonly #clock: Clock;
+  readonly #freshness: Freshness;
   joined = 0;
 
-  constructor(order: ChangeOrder, proof: Proof, clock: Clock) {
-    this.#order = order;
-    this.#proof = proof;
-    this.#clock = clock;
+  constructor(freshness: Freshness) {
+    this.#freshness = freshness;
   }
 
   get inFlight(): number {
@@ -43,20 +37,21 @@ export class Flights<V> {
 
   /** Joins the lookup with this identity, or begins it. */
   fly(identity: string, subject: Subject, minSeq: number, begin: () => Promise<V>): Promise<Landed<V>> {
+    const { order, proof, clock } = this.#freshness;
     const current = this.#flights.get(identity);
     if (
       current !== undefined &&
       current.floor >= minSeq &&
-      this.#clock.now() - current.beganAtMs <= this.#proof.boundMs &&
-      this.#order.stamps.allow(current.floor, subject)
+      clock.now() - current.beganAtMs <= proof.boundMs &&
+      order.stamps.allow(current.floor, subject)
     ) {
       this.joined += 1;
       return current.landing;
     }
     const beginning = {
-      floor: this.#order.floorFor(minSeq),
-      beganAtMs: this.#clock.now(),
-      provedAtMs: this.#proof.provedAtMs,
+      floor: order.floorFor(minSeq),
+      beganAtMs: clock.now(),
+      provedAtMs: proof.provedAtMs,
     };
     const landing = begin().then((value) => ({ value, ...beginning }));
     const flight: Flight<V> = { ...beginning, landing };

@@ -1,14 +1,11 @@
 /** Rosters remembered for the next login and looked up once however many ask. */
 import { createHash } from 'node:crypto';
-import type { Clock } from '../clock.ts';
 import type { Call, RosterProblem } from '../sources/source.ts';
 import type { Jid } from '../wire/jid.ts';
 import type { Roster } from '../wire/replies.ts';
 import { Flights } from './flights.ts';
+import type { Freshness } from './freshness.ts';
 import { Memory } from './memory.ts';
-import type { ChangeOrder } from './order.ts';
-import type { Proof } from './proof.ts';
-import type { RecentChanges } from './recent.ts';
 import type { Route } from './routes.ts';
 import type { Subject } from './stamps.ts';
 
@@ -26,26 +23,22 @@ export interface FetchedRoster extends FoundRoster {
 export class Rosters {
   readonly memory: Memory<Roster>;
   readonly flights: Flights<{ roster: Roster; problems: readonly RosterProblem[] }>;
-  readonly #order: ChangeOrder;
-  readonly #proof: Proof;
-  readonly #recent: RecentChanges;
-  readonly #clock: Clock;
+  readonly #freshness: Freshness;
 
-  constructor(maxEntries: number, order: ChangeOrder, proof: Proof, recent: RecentChanges, clock: Clock) {
-    this.memory = new Memory(maxEntries, order);
-    this.flights = new Flights(order, proof, clock);
-    this.#order = order;
-    this.#proof = proof;
-    this.#recent = recent;
-    this.#clock = clock;
+  constructor(maxEntries: number, freshness: Freshness) {
+    this.memory = new Memory(maxEntries, freshness.order);
+    this.flights = new Flights(freshness);
+    this.#freshness = freshness;
   }
 
   recall(user: Jid, route: Route, minSeq: number): FoundRoster | undefined {
-    const found = this.memory.recall(keyOf(user, route), user, subjectOf, this.#clock.now());
-    const floor = Math.max(found?.floor ?? 0, this.#order.seen);
-    const entry = floor >= minSeq && this.#proof.isRecent() ? found : undefined;
+    const found = this.memory.recall(keyOf(user, route), user, subjectOf, this.#freshness.clock.now());
+    const floor = Math.max(found?.floor ?? 0, this.#freshness.order.seen);
+    const entry = floor >= minSeq && this.#freshness.proof.isRecent() ? found : undefined;
     this.memory.counts[entry === undefined ? 'misses' : 'hits'] += 1;
-    return entry === undefined ? undefined : { roster: entry.value, floor, provedAtMs: this.#proof.provedAtMs };
+    return entry === undefined
+      ? undefined
+      : { roster: entry.value, floor, provedAtMs: this.#freshness.proof.provedAtMs };
   }
 
   /** What is remembered although its TTL is over; never what was invalidated. */
@@ -63,8 +56,8 @@ export class Rosters {
       const { items, pending, problems } = await source.roster(user, call);
       return { roster: { version: versionOf(items, pending), items, pending }, problems };
     });
-    const isLagging = this.#recent.touched(subjectOf(user), source.lagMs ?? 0);
-    if (route.ttlMs > 0 && this.#order.isSettled && !isLagging)
+    const isLagging = this.#freshness.recent.touched(subjectOf(user), source.lagMs ?? 0);
+    if (route.ttlMs > 0 && this.#freshness.order.isSettled && !isLagging)
       this.memory.remember(key, { value: value.roster, floor, expiresAtMs: beganAtMs + route.ttlMs });
     return { ...value, floor, provedAtMs };
   }

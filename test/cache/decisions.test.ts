@@ -17,7 +17,7 @@ function setUp({ ttlMs = 10_000, max = 100 } = {}) {
   const order = new ChangeOrder();
   const proof = new Proof(order, clock, 2_000);
   const recent = new RecentChanges(order, clock, 60_000);
-  const decisions = new Decisions(max, order, proof, recent, clock);
+  const decisions = new Decisions(max, { order, proof, recent, clock });
   const source = new HeldSource();
   const route: Route = {
     operation: 'stanza-check',

@@ -56,7 +56,7 @@ export const plants: readonly Plant[] = [
     name: 'seq taken at the answer and not when the lookup began',
     where: 'worker',
     file: 'cache/flights.js',
-    edits: [['({ value, ...beginning })', '({ value, ...beginning, floor: this.#order.floorFor(minSeq) })']],
+    edits: [['({ value, ...beginning })', '({ value, ...beginning, floor: order.floorFor(minSeq) })']],
     faults: ['source slow'],
     seed: 12,
     pace: dense,

@@ -70,7 +70,12 @@ async function startServer({ maxInFlight = 100, url = broker.url } = {}): Promis
   const source = new HeldSource();
   const proof = new Proof(order, clock, 2_000);
   const recent = new RecentChanges(order, clock, 0);
-  const route = { ttl_ms: 60_000, fallback: 'fail' as const, unproved_ms: 0, sources: { localhost: { source: 'held' } } };
+  const route = {
+    ttl_ms: 60_000,
+    fallback: 'fail' as const,
+    unproved_ms: 0,
+    sources: { localhost: { source: 'held' } },
+  };
   const parts: Parts = {
     routes: new Routes(
       {
@@ -82,8 +87,8 @@ async function startServer({ maxInFlight = 100, url = broker.url } = {}): Promis
       },
       new Map([['held', source]]),
     ),
-    decisions: new Decisions(100, order, proof, recent, clock),
-    rosters: new Rosters(100, order, proof, recent, clock),
+    decisions: new Decisions(100, { order, proof, recent, clock }),
+    rosters: new Rosters(100, { order, proof, recent, clock }),
     order,
     proof,
     clock,
