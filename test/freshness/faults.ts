@@ -1,5 +1,6 @@
 /** What is done to the system while it works. Each fault is applied, lasts a while and ends by itself. */
 import { connect, headers } from 'nats';
+import type { NatsConnection } from 'nats';
 import { invalidateSubject, streamName } from '../../src/nats/stream.ts';
 import type { Brokers } from './brokers.ts';
 import type { Asker, Client, Worker } from './clients.ts';
@@ -118,13 +119,23 @@ async function stopped(client: Client, ms: number): Promise<void> {
   client.signal('SIGCONT');
 }
 
-/** What cannot be done while the broker is in trouble is left out; it has trouble enough. */
-async function asAdmin(brokers: Brokers, work: (nats: Awaited<ReturnType<typeof connect>>) => Promise<void>) {
+const adminPatienceMs = 10_000;
+
+/** Tries until it is done: another fault may just keep the broker from listening. @throws what the last attempt threw */
+async function asAdmin(brokers: Brokers, work: (nats: NatsConnection) => Promise<void>): Promise<void> {
   const servers = brokers.servers.map(({ url }) => url);
-  const nats = await connect({ servers, timeout: 1_000, reconnect: false });
-  try {
-    await work(nats);
-  } finally {
-    await nats.close();
+  const endsAtMs = performance.now() + adminPatienceMs;
+  for (;;) {
+    try {
+      const nats = await connect({ servers, timeout: 1_000, reconnect: false });
+      try {
+        return await work(nats);
+      } finally {
+        await nats.close();
+      }
+    } catch (error) {
+      if (performance.now() > endsAtMs) throw error;
+      await pause(100);
+    }
   }
 }
