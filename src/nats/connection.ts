@@ -6,6 +6,7 @@ import { connect, credsAuthenticator, DebugEvents, Events } from 'nats';
 import type { ConnectionOptions, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import type { Config } from '../config/schema.ts';
+import { tlsOptions } from './tls.ts';
 
 const reconnectWaitMs = 500;
 
@@ -79,7 +80,7 @@ async function connectFirst(options: ConnectionOptions, log: Logger, wait: boole
 
 /** What every connection of ours has in common. */
 export async function connectionOptions(config: Config['nats'], role: string): Promise<ConnectionOptions> {
-  const { tls } = config;
+  const tls = tlsOptions(config);
   return {
     servers: [...config.url],
     name: role,
@@ -97,14 +98,6 @@ export async function connectionOptions(config: Config['nats'], role: string): P
     ...(config.creds_file === undefined
       ? {}
       : { authenticator: credsAuthenticator(await readFile(config.creds_file)) }),
-    ...(tls === undefined
-      ? {}
-      : {
-          tls: {
-            ...(tls.ca_file === undefined ? {} : { caFile: tls.ca_file }),
-            ...(tls.cert_file === undefined ? {} : { certFile: tls.cert_file }),
-            ...(tls.key_file === undefined ? {} : { keyFile: tls.key_file }),
-          },
-        }),
+    ...(tls === undefined ? {} : { tls }),
   };
 }

@@ -18,7 +18,7 @@ export type Behaviour = (response: ServerResponse, seen: Seen) => void;
 
 /** Self-signed for 127.0.0.1; its key is in the repository and protects nothing. */
 export const certificateFile = join(import.meta.dirname, 'tls/cert.pem');
-const keyFile = join(import.meta.dirname, 'tls/key.pem');
+export const keyFile = join(import.meta.dirname, 'tls/key.pem');
 
 export class HttpService {
   readonly url: string;
