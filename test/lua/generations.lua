@@ -23,6 +23,19 @@ test("who is looked at without use goes, who is used stays", function ()
 	equal(entries:peek("seen"), nil);
 end);
 
+test("within a generation, what was put or recalled stays", function ()
+	local random = harness.random(12);
+	local entries, used, generation = generations.new(10), {}, nil;
+	for _ = 1, 5000 do
+		local key = random(1, 20);
+		if random(2) == 1 then entries:put(key, key); end
+		local found = entries:recall(key);
+		if entries.generation ~= generation then used, generation = {}, entries.generation; end
+		if found then used[key] = true; end
+		for other in pairs(used) do equal(entries.young[other], other); end
+	end
+end);
+
 test("never holds more than its bound and counts all that went, whatever is done with it", function ()
 	local random = harness.random(11);
 	for most = 1, 9 do

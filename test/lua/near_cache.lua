@@ -412,6 +412,59 @@ test("a worker that has proved nothing proves nothing", function ()
 	equal(s.get(pair), nil);
 end);
 
+test("a hit that is held is what would be found, and counted as such", function ()
+	local s = scene();
+	s.ask(pair);
+	local hit = s.cache:hold("stanza-check", pair, s.cache:get("stanza-check", pair));
+	check(rawequal(s.cache:again(hit), s.cache:get("stanza-check", pair)));
+	equal({ s.cache:stats().hits, s.cache:stats().misses }, { 3, 0 });
+end);
+
+test("a hit that is held ends with all that ends what is remembered, and counts as no miss", function ()
+	local ends = {
+		["a change"] = function (s) s.cache:numbered(first + 1, { user = bob }); end;
+		["a change without number"] = function (s) s.cache:heard({ domain = "a.example" }); end;
+		["a gap"] = function (s) s.cache:numbered(first + 2, nil); end;
+		["a clear"] = function (s) s.cache:clear(); end;
+		["a connection"] = function (s) s.cache:connected(true); end;
+		["a connection with its first number"] = function (s) s.cache:connected(true); s.cache:numbered(first, nil); end;
+		["its time to live"] = function (s) s.now = s.now + 1; end;
+		["the bound"] = function (s) s.cache.bound = 0.5; s.now = s.now + 0.6; end;
+		["another answer"] = function (s) s.ask(pair, { verdict = "deny" }); end;
+	};
+	for name, stop in pairs(ends) do
+		local s = scene();
+		s.ask(pair, { ttl_ms = 1000 });
+		local hit = s.cache:hold("stanza-check", pair, s.cache:get("stanza-check", pair));
+		stop(s);
+		equal(s.cache:again(hit), nil, name);
+		equal({ s.cache:stats().hits, s.cache:stats().misses }, { 1, 0 }, name);
+	end
+end);
+
+test("a hit that is held stays through what touches it not", function ()
+	local s = scene();
+	s.ask(pair);
+	local hit = s.cache:hold("stanza-check", pair, s.cache:get("stanza-check", pair));
+	s.cache:numbered(first + 1, { user = carol });
+	s.cache:numbered(first + 2, nil);
+	s.ask(stanza(bob, carol));
+	equal(s.cache:again(hit).reason, "v=1");
+end);
+
+test("a hit that is held is not evicted unseen, and means nothing to another cache", function ()
+	local s, other = scene { max_entries = 4 }, scene();
+	s.ask(pair);
+	local hit = s.cache:hold("stanza-check", pair, s.cache:get("stanza-check", pair));
+	equal(other.cache:again(hit), nil);
+	s.ask(stanza(alice, carol));
+	check(s.cache:again(hit));
+	s.ask(stanza(bob, carol));
+	equal({ s.cache:again(hit), s.cache:stats().evictions }, { nil, 0 });
+	-- It is still there, and used by being found.
+	equal(s.get(pair), "v=1");
+end);
+
 test("the stamps are bounded: a full table ends everything and forgets nothing", function ()
 	local s = scene { max_stamps = 10 };
 	s.ask(pair);

@@ -9,6 +9,8 @@
 --   side: "local" or "remote", whose question it is; verify: see ask.lib.lua
 --   verdict: a reply as in ask.lib.lua, what is remembered of one, or the fallback: { verdict = , failure = kind }; not to be changed
 -- decider:recall(operation, request) -> verdict, or nil when it is not remembered      never waits, needs no async context
+-- decider:hold(operation, request, verdict) -> hit, or nil       just after recall() gave that verdict
+-- decider:again(operation, hit) -> verdict, or nil when recall() has to be asked
 -- decider:fallback(operation, side, failure) -> verdict
 -- decider:answered(operation, verdict), decider:failed(operation, failure, taken): for who asks by himself
 -- decider.stats: by operation { verdicts = { [verdict] = n }, remembered = { [verdict] = n }, failures = { [kind] = n },
@@ -70,6 +72,16 @@ end
 function decider_methods:recall(operation, request)
 	local verdict = self.near and self.near:recall(operation, request);
 	if verdict then count(self:counts(operation).remembered, verdict.verdict); end
+	return verdict;
+end
+
+function decider_methods:hold(operation, request, verdict)
+	return self.near:hold(operation, request, verdict);
+end
+
+function decider_methods:again(operation, hit)
+	local verdict = self.near:again(hit);
+	if verdict then count(self.stats[operation].remembered, verdict.verdict); end
 	return verdict;
 end
 

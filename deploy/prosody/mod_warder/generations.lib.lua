@@ -5,6 +5,8 @@
 -- entries:peek(key) -> value, or nil        does not
 -- entries:put(key, value)
 -- entries:size(), entries.evictions
+-- entries.generation      a value of its own for each pair of generations of each table: while it is the same, what was
+--     recalled or put is in the young one, unless it was replaced
 --
 -- Two generations: who is used moves to the young one; when that is full, the old one goes and the young one takes its
 -- place. So nothing is ever looked through, and a use of what is young already costs one look.
@@ -17,7 +19,7 @@ local generations_mt = { __index = generations_methods };
 local function new(max_entries)
 	return setmetatable({
 		max_young = max(1, floor(max_entries / 2));
-		young = {}; young_size = 0; old = {}; old_size = 0; evictions = 0;
+		young = {}; young_size = 0; old = {}; old_size = 0; evictions = 0; generation = {};
 	}, generations_mt);
 end
 
@@ -25,7 +27,7 @@ local function put_young(self, key, value)
 	if self.young_size >= self.max_young then
 		self.evictions = self.evictions + self.old_size;
 		self.old, self.old_size = self.young, self.young_size;
-		self.young, self.young_size = {}, 0;
+		self.young, self.young_size, self.generation = {}, 0, {};
 	end
 	self.young[key], self.young_size = value, self.young_size + 1;
 end

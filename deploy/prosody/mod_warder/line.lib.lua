@@ -4,6 +4,7 @@
 --
 -- local line = module:require "line".start();
 -- line:take(event, preevents) -> true: the stanza stands in line and the caller stops its event
+-- line:is_empty() -> whether nobody stands in line
 -- line:holds(event) -> whether something of the same sender stands in line, which this one may not overtake
 
 local async = require "util.async";
@@ -84,6 +85,10 @@ function line_methods:take(event, preevents)
 	return true;
 end
 
+function line_methods:is_empty()
+	return next(self.runners) == nil;
+end
+
 function line_methods:holds(event)
 	return self.runners[sender(event)] ~= nil;
 end
@@ -91,7 +96,7 @@ end
 local function start()
 	local line = setmetatable({ host = module.host, runners = {}, waiting = {}, brought = {} }, line_mt);
 	local function keep_order(event)
-		if next(line.runners) == nil or not line:holds(event) or async.ready() then return nil; end
+		if line:is_empty() or not line:holds(event) or async.ready() then return nil; end
 		return line:take(event, false);
 	end
 	for _, kind in ipairs({ "message", "presence", "iq" }) do

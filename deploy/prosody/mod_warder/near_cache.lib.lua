@@ -14,6 +14,9 @@
 --     request: the fields of the request on the wire, its JIDs in normal form (bare or full). It is only read.
 --     verdict: verdict, error, reason as in the reply; seq, the floor that it is kept with. Not to be changed: the next
 --     hit is the same table.
+-- cache:hold(operation, request, verdict) -> hit       just after get() gave that verdict
+-- cache:again(hit) -> verdict, or nil      what get() would give, at a fraction of its cost: no key is built and no JID
+--     read. Nil is no miss and says nothing but that get() has to be asked
 -- cache:ask(operation, request) -> ticket      just before a question is sent; the request must not change before the end
 --     ticket.min_seq goes into the request. Who sends a question twice may keep the first ticket.
 -- cache:answered(ticket, reply) -> whether it is remembered      reply as checked by replies.lib.lua, within its budget
@@ -24,7 +27,8 @@
 --
 -- A hit compares the entry's floor with every stamp that it falls under, its TTL (counted from when it was asked for), and
 -- the moment of the proof with the clock. What is too old by any of these is not served; it stays until it is replaced
--- or evicted.
+-- or evicted. A hit that is held is compared in the same way; it ends with its entry's place: when another one takes it,
+-- and when a generation goes, so that what is used by holding it counts as used.
 
 local change_order = module:require "change_order";
 local generations = module:require "generations";
@@ -145,6 +149,25 @@ function cache_methods:get(operation, request)
 	return nil;
 end
 
+function cache_methods:hold(operation, request, verdict)
+	local jid, other = sides[operation](request);
+	return {
+		entry = verdict; operation = operation; jid = bare(jid); other = other and bare(other);
+		generation = self.entries.generation;
+	};
+end
+
+function cache_methods:again(hit)
+	local order, entry, now = self.order, hit.entry, self.clock();
+	local stamps = order.stamps;
+	if order.is_settled and hit.generation == self.entries.generation and now < entry.expires_at
+		and (entry.seq >= stamps.newest or stamps:allow(entry.seq, hit.operation, hit.jid, hit.other))
+		and (order.is_counted or now - order.proved_at <= self.bound) then
+		self.hits = self.hits + 1;
+		return entry;
+	end
+end
+
 function cache_methods:ask(operation, request)
 	return {
 		operation = operation; request = request;
@@ -178,6 +201,8 @@ local function store(self, ticket, reply)
 		self.refused = self.refused + 1;
 		return false;
 	end
+	-- Whoever holds it has to look here again.
+	if known then known.expires_at = -math.huge; end
 	self.entries:put(key, {
 		verdict = reply.verdict; error = reply.error; reason = reply.reason; seq = floor; expires_at = expires_at;
 	});

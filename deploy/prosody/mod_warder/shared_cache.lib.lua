@@ -9,6 +9,7 @@
 --
 -- near:recall(operation, request) -> verdict as in near_cache.lib.lua, or nil when the workers have to be asked.
 --     Needs no async context: it never waits.
+-- near:hold(operation, request, verdict) -> hit, near:again(hit) -> verdict, or nil     as in near_cache.lib.lua
 -- near:ask(operation, request) -> answered     just before the question is sent; answered(reply) when the reply has come
 -- near:min_seq(), near:seen()                  seen never goes down
 -- near:stats() -> as in near_cache.lib.lua, and foreign: what claimed a number and was not from the stream
@@ -78,6 +79,19 @@ end
 
 function near_methods:recall(operation, request)
 	return guarded(recall, self, operation, request);
+end
+
+local function hold(self, operation, request, verdict)
+	return self.cache:hold(operation, request, verdict);
+end
+
+function near_methods:hold(operation, request, verdict)
+	return guarded(hold, self, operation, request, verdict);
+end
+
+-- Without a guard: it compares numbers that are there, and calls nobody but the clock.
+function near_methods:again(hit)
+	return self.cache:again(hit);
 end
 
 local function nothing() end

@@ -31,6 +31,9 @@ local function has_available_session(jid)
 	return false;
 end
 
+-- Held hits; beyond that all are let go, and held anew as they come. 0.4 KiB each.
+local max_held = 10000;
+
 -- Which of the ways each hook looks at.
 local concerns = {
 	send = function () return true; end;
@@ -66,6 +69,29 @@ local function start(settings, decider, verdicts, line)
 		return decider:recall(operation, looked_up);
 	end
 
+	-- Messages that were allowed as they were sent, by type, sender and recipient. Whether such a one is checked depends on
+	-- nothing else, so nothing else has to be looked at.
+	local held, held_count = {}, 0;
+
+	local function hold(from, stanza, verdict)
+		local to, type = stanza.attr.to, stanza.attr.type or "";
+		if held_count >= max_held then held, held_count = {}, 0; end
+		local of_type = held[type] or {};
+		local of_sender = of_type[from] or {};
+		if not of_sender[to] then held_count = held_count + 1; end
+		held[type], of_type[from], of_sender[to] = of_type, of_sender, decider:hold(operation, looked_up, verdict);
+	end
+
+	local function is_allowed_again(event)
+		local stanza = event.stanza;
+		local attr = stanza.attr;
+		local of_type = held[attr.type or ""];
+		local of_sender = of_type and of_type[attr.from];
+		local hit = of_sender and of_sender[attr.to];
+		return hit and stanza.name == "message" and not event.origin.destroyed and line:is_empty()
+			and decider:again(operation, hit);
+	end
+
 	local function ask(hook, from, stanza)
 		return decider:ask(operation, side_of(from), {
 			hook = hook;
@@ -83,7 +109,10 @@ local function start(settings, decider, verdicts, line)
 		local from, can_wait = stanza.attr.from or origin.full_jid, async.ready();
 		-- What is remembered needs no waiting.
 		local verdict = (can_wait or not line:holds(event)) and recall(hook, from, stanza) or nil;
-		if verdict and verdict.verdict == "allow" and not origin.destroyed then return nil; end
+		if verdict and verdict.verdict == "allow" and not origin.destroyed then
+			if hook == "send" and stanza.name == "message" then hold(from, stanza, verdict); end
+			return nil;
+		end
 		if not verdict then
 			if not can_wait then return line:take(event, preevents); end
 			verdict = ask(hook, from, stanza);
@@ -100,7 +129,7 @@ local function start(settings, decider, verdicts, line)
 	local function on_stanza(hook)
 		local concerned, preevents = concerns[hook], hook == "send";
 		return function (event)
-			if not concerned(event) or is_exempt(hook, event) then return nil; end
+			if preevents and is_allowed_again(event) or not concerned(event) or is_exempt(hook, event) then return nil; end
 			return check(hook, event, preevents);
 		end;
 	end
