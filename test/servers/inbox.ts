@@ -1,7 +1,8 @@
 /** What came to an XMPP entity of a test and was not taken yet; every wait for more has an end. Knows no connection. */
 import type { Element } from '@xmpp/client';
 
-const waitMs = 10_000;
+/** Against hangs only: a busy machine takes its time. */
+const waitMs = 30_000;
 
 export class Inbox {
   /** In the order in which it came. */

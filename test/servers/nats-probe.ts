@@ -133,7 +133,7 @@ export async function startProbeClient(
       if (answer.error !== 'no-responders') throw new Error(`flush: ${answer.error}`);
     },
     untilError: async (pattern) => {
-      const deadline = performance.now() + 20_000;
+      const deadline = performance.now() + 45_000;
       for (;;) {
         const seen = (await statuses()).map(String);
         if (seen.some((status) => pattern.test(status))) return;

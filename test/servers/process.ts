@@ -16,7 +16,7 @@ export interface ProcessOptions {
   env?: Readonly<Record<string, string | undefined>>;
   /** When the child is ready: its output matches, or the function (asked again and again) says true. Absent: at once. */
   ready?: RegExp | ((pid: number) => boolean | Promise<boolean>);
-  /** How long to wait for `ready`; default 20 s. */
+  /** How long to wait for `ready`; default 45 s. */
   readyTimeoutMs?: number;
   /** How long `stop` waits after SIGTERM before SIGKILL; default 5 s. */
   stopTimeoutMs?: number;
@@ -31,7 +31,7 @@ export interface RunningProcess {
   readonly pid: number;
   /** stdout and stderr as they came, the last 256 KiB of them. */
   output(): string;
-  /** Waits until the output matches; throws with the output when the child ends first or `timeoutMs` (default 20 s) has passed. */
+  /** Waits until the output matches; throws with the output when the child ends first or `timeoutMs` (default 45 s) has passed. */
   waitForOutput(pattern: RegExp, timeoutMs?: number): Promise<RegExpMatchArray>;
   /** Sends a signal; false when the child has ended already. */
   signal(signal: NodeJS.Signals): boolean;
@@ -43,6 +43,8 @@ export interface RunningProcess {
   readonly exited: Promise<ProcessExit>;
 }
 
+/** Against hangs only: a busy machine takes its time. */
+const hangMs = 45_000;
 const outputLimit = 256 * 1024;
 const readyPollMs = 10;
 const sbinFolders = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
@@ -76,7 +78,7 @@ process.on('exit', () => {
  *   (it is then ended).
  */
 export async function startProcess(options: ProcessOptions): Promise<RunningProcess> {
-  const { command, args = [], ready, readyTimeoutMs = 20_000 } = options;
+  const { command, args = [], ready, readyTimeoutMs = hangMs } = options;
   const binary = findBinary(command);
   if (binary === undefined) throw new Error(`${command} is neither on PATH nor in ${sbinFolders.join(', ')}`);
   const child = spawnCollecting(binary, args, options);
@@ -123,7 +125,7 @@ function spawnCollecting(binary: string, args: readonly string[], options: Proce
   const self: RunningProcess = {
     pid: child.pid ?? -1,
     output: () => output,
-    waitForOutput: (pattern, timeoutMs = 20_000) =>
+    waitForOutput: (pattern, timeoutMs = hangMs) =>
       new Promise((resolve, reject) => {
         const look = (): boolean => {
           const match = output.match(pattern);

@@ -59,6 +59,7 @@ ${hookFallbacks}`;
   };
   prosody = await startProsody({
     natsUrl: broker.url,
+    options: 'warder_timeouts = { ["stanza-check"] = 10, ["join-check"] = 10, ["session-check"] = 10 }',
     hostOptions: 'warder_checks = {}',
     further: fallbacks.map(host).join('\n'),
   });

@@ -42,7 +42,10 @@ beforeAll(async () => {
     operations: { 'stanza-check': policed, 'join-check': policed, 'session-check': policed },
   };
   worker = await startWorkerProcess(broker.url, JSON.stringify(config)); // JSON is YAML
-  prosody = await startProsody({ natsUrl: broker.url });
+  prosody = await startProsody({
+    natsUrl: broker.url,
+    options: 'warder_timeouts = { ["stanza-check"] = 10, ["join-check"] = 10, ["session-check"] = 10 }',
+  });
   await prosody.waitForOutput(/Connected to NATS/);
   [alice, strasse] = await Promise.all([prosody.connect('alice'), prosody.connect('strasse')]);
 });

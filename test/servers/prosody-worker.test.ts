@@ -32,7 +32,9 @@ function startWorker(worker: number): Promise<WorkerProcess> {
   const { url } = service;
   const source = { timeout_ms: 1_500, breaker: { failures: 1_000 } };
   const gone = Object.fromEntries(
-    ['gone.test', 'gone-strict.test'].flatMap((name) => [name, `rooms.${name}`]).map((name) => [name, 'gone']),
+    ['gone.test', 'gone-strict.test', 'gone-session.test']
+      .flatMap((name) => [name, `rooms.${name}`])
+      .map((name) => [name, 'gone']),
   );
   const through = (name: string, filter = {}): object => ({ ttl_ms: 0, sources: { '*': name, ...filter } });
   const config = {
@@ -47,7 +49,7 @@ function startWorker(worker: number): Promise<WorkerProcess> {
       'stanza-check': through('app', { 'filter.test': 'filter', ...gone }),
       'join-check': through('app', { 'rooms.filter.test': 'rooms', ...gone }),
       'session-check': through('app', gone),
-      'roster-refresh': through('app', { 'filter.test': 'contacts' }),
+      'roster-refresh': through('app', { 'filter.test': 'contacts', 'gone.test': 'gone' }),
       'user-removed': { sources: 'app' },
     },
   };
@@ -77,7 +79,8 @@ ${roomFallbacks}`;
     further: [
       host('strict.test', strict, strictRooms),
       host('filter.test', 'warder_roster = true', 'muc_room_locking = false'),
-      host('gone.test', 'warder_checks = { "stanza-check" }', ''),
+      host('gone.test', '', ''),
+      host('gone-session.test', strict, ''),
       host('gone-strict.test', `warder_checks = { "stanza-check" } ${strict}`, strictRooms),
     ].join('\n'),
   });
@@ -121,6 +124,13 @@ async function sendAndGetError(client: TestClient, stanza: Element): Promise<Ret
   const reply = await client.reply(stanza.attrs['id'] ?? '');
   expect(reply.attrs).toMatchObject({ type: 'error', from: stanza.attrs['to'], to: client.jid });
   return errorOf(reply);
+}
+
+const rosterQuery = xml('query', { xmlns: 'jabber:iq:roster' });
+
+async function contacts(client: TestClient): Promise<(string | undefined)[]> {
+  const result = await client.ask('get', rosterQuery);
+  return (result.getChild('query')?.getChildren('item') ?? []).map((item) => item.attrs['jid']);
 }
 
 const newRoom = (domain = 'localhost'): string => `${randomUUID()}@rooms.${domain}`;
@@ -230,11 +240,6 @@ describe("session-check through the operator's service", () => {
 
 describe("roster-refresh through the operator's service", () => {
   it('serves the client what the service says, and keeps it when the service is gone', async () => {
-    const query = xml('query', { xmlns: 'jabber:iq:roster' });
-    const contacts = async (client: TestClient): Promise<(string | undefined)[]> => {
-      const result = await client.ask('get', query);
-      return (result.getChild('query')?.getChildren('item') ?? []).map((item) => item.attrs['jid']);
-    };
     behave('roster-refresh', json({ items: [{ jid: 'bob@localhost', subscription: 'both', groups: ['Work'] }] }));
     const first = await prosody.connect('erna', { presence: false });
     expect(await contacts(first)).toEqual(['bob@localhost']);
@@ -244,7 +249,10 @@ describe("roster-refresh through the operator's service", () => {
     expect(await contacts(second)).toEqual(['bob@localhost']);
     await second.stop();
     const stranger = await prosody.connect('fritz', { presence: false });
-    expect(errorOf(await stranger.ask('get', query))).toMatchObject({ type: 'wait', condition: 'resource-constraint' });
+    expect(errorOf(await stranger.ask('get', rosterQuery))).toMatchObject({
+      type: 'wait',
+      condition: 'resource-constraint',
+    });
     await stranger.stop();
   });
 });
@@ -291,7 +299,7 @@ describe('the sources of the originals', () => {
         seen,
       );
     const hugo = await prosody.connect('hugo', { domain: 'filter.test', presence: false });
-    const result = await hugo.ask('get', xml('query', { xmlns: 'jabber:iq:roster' }));
+    const result = await hugo.ask('get', rosterQuery);
     const [item] = result.getChild('query')?.getChildren('item') ?? [];
     expect(item?.attrs).toMatchObject({ jid: 'bob@localhost', name: 'Bob', subscription: 'both' });
     expect(item?.getChildText('group')).toBe('Work');
@@ -323,6 +331,23 @@ describe.each(failing)('a service that %s', (_what, behaviour) => {
     await (await prosody.connect('dora')).stop();
   });
 
+  it('costs nobody the roster that is known, and is no empty one where none is', async () => {
+    const known = 'alice@localhost';
+    service.behave = json({ items: [{ jid: known }] });
+    await (await prosody.connect('kurt', { presence: false })).stop();
+    service.behave = behaviour;
+    const [kurt, stranger] = await Promise.all([
+      prosody.connect('kurt', { presence: false }),
+      prosody.connect('lena', { presence: false }),
+    ]);
+    expect(await contacts(kurt)).toEqual([known]);
+    expect(errorOf(await stranger.ask('get', rosterQuery))).toMatchObject({
+      type: 'wait',
+      condition: 'resource-constraint',
+    });
+    await Promise.all([kurt.stop(), stranger.stop()]);
+  });
+
   it('is answered by the other fallbacks where they are configured', async () => {
     expect(await sendAndGetError(carol, message(bob.bare, 'hello'))).toMatchObject({
       type: 'cancel',
@@ -349,6 +374,9 @@ describe('a service that is gone', () => {
     expect(await sendAndGetError(ida, message(bob.bare, 'hello'))).toMatchObject({ condition: 'not-allowed' });
     await enterRoom(ida, newRoom('gone-strict.test'), 'ida');
     await ida.stop();
+    await expect(prosody.connect('ida', { domain: 'gone-session.test' })).rejects.toMatchObject({
+      condition: 'not-allowed',
+    });
   });
 });
 

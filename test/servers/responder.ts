@@ -26,7 +26,8 @@ export interface Responder {
   stop(): Promise<void>;
 }
 
-const waitMs = 10_000;
+/** Against hangs only: a busy machine takes its time. */
+const waitMs = 30_000;
 
 export async function startResponder(natsUrl: string, prefix = 'xmpp.policy.v1'): Promise<Responder> {
   const nats = await connect({ servers: natsUrl, maxReconnectAttempts: -1, reconnectTimeWait: 50 });

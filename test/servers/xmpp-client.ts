@@ -44,7 +44,8 @@ export interface TestClient {
   stop(): Promise<void>;
 }
 
-const waitMs = 10_000;
+/** Against hangs only: a busy machine takes its time. */
+const waitMs = 30_000;
 
 /** Connects, binds and, unless told otherwise, becomes available. @throws Error when the server refuses. */
 export async function connectClient(options: ConnectOptions): Promise<TestClient> {
@@ -53,6 +54,7 @@ export async function connectClient(options: ConnectOptions): Promise<TestClient
     service: options.service ?? `xmpp://127.0.0.1:${port}`,
     domain,
     username,
+    timeout: waitMs,
     // SCRAM in JavaScript takes a third of a second; the loopback needs no secret kept.
     credentials: (authenticate) => authenticate({ username, password }, 'PLAIN'),
     ...(resource === undefined ? {} : { resource }),

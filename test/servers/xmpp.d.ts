@@ -19,6 +19,8 @@ declare module '@xmpp/client' {
     username: string;
     credentials: (authenticate: (credentials: object, mechanism: string) => Promise<void>) => Promise<void>;
     resource?: string;
+    /** For the opening of a stream, and for its closing; milliseconds, 2000 if absent. */
+    timeout?: number;
   }
 
   export interface XmppClient {
