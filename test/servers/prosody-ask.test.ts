@@ -1,39 +1,18 @@
 import { connect } from 'nats';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { decodeMessagePack, encodeMessagePack } from '../../src/wire/messagepack.ts';
-import type { NatsProbe, ProbeClient } from './nats-probe.ts';
-import { startNatsProbe, startProbeClient } from './nats-probe.ts';
-import type { NatsServer, NatsServerOptions } from './nats-server.ts';
-import { startNatsServer } from './nats-server.ts';
+import { useProbe } from './probe-scene.ts';
 import { startResponder } from './responder.ts';
 
 describe('the Prosody hook, asking', () => {
-  let probe: NatsProbe;
-  const closing: (() => Promise<unknown>)[] = [];
-
-  beforeAll(async () => {
-    probe = await startNatsProbe();
-  });
-  afterAll(() => probe?.stop());
-  afterEach(async () => {
-    for (const close of closing.splice(0).toReversed()) await close();
-  });
-
-  async function startServer(options?: NatsServerOptions): Promise<NatsServer> {
-    const server = await startNatsServer(options);
-    closing.push(() => server.stop());
-    return server;
-  }
-
-  const startClient = (servers: string | string[], more?: Readonly<Record<string, unknown>>): Promise<ProbeClient> =>
-    startProbeClient(probe, (close) => closing.push(close), servers, more);
+  const { startServer, startClient, closeAfterwards } = useProbe();
 
   const stanza = { hook: 'send', from: 'a@b/c', to: 'd@e', kind: 'message', stanza: '<message/>' };
 
   async function startAsking() {
     const server = await startServer();
     const responder = await startResponder(server.url);
-    closing.push(() => responder.stop());
+    closeAfterwards(() => responder.stop());
     const client = await startClient(server.url);
     await client.connected();
     const question = { operation: 'stanza-check', request: stanza, budget_ms: 10_000 };
@@ -49,7 +28,7 @@ describe('the Prosody hook, asking', () => {
   it.each(['messagepack', 'json'])('is answered in %s', async (encoding) => {
     const server = await startServer();
     const worker = await connect({ servers: server.url });
-    closing.push(() => worker.close());
+    closeAfterwards(() => worker.close());
     const asked: Record<string, unknown>[] = [];
     worker.subscribe('xmpp.policy.v1.stanza-check', {
       callback: (_error, message) => {

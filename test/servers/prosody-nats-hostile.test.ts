@@ -1,26 +1,13 @@
 import { createServer } from 'node:net';
 import type { Socket } from 'node:net';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { NatsProbe, ProbeClient } from './nats-probe.ts';
-import { startNatsProbe, startProbeClient } from './nats-probe.ts';
+import { describe, expect, it } from 'vitest';
+import { useProbe } from './probe-scene.ts';
 import { startNatsServer } from './nats-server.ts';
 
 const info = 'INFO {"server_id":"x","version":"2.9.10","headers":true,"max_payload":1048576}\r\n';
 
 describe("the Prosody hook's NATS client, with a server that misbehaves", () => {
-  let probe: NatsProbe;
-  const closing: (() => Promise<unknown>)[] = [];
-
-  beforeAll(async () => {
-    probe = await startNatsProbe();
-  });
-  afterAll(() => probe?.stop());
-  afterEach(async () => {
-    for (const close of closing.splice(0).toReversed()) await close();
-  });
-
-  const startClient = (servers: string | string[], more?: Readonly<Record<string, unknown>>): Promise<ProbeClient> =>
-    startProbeClient(probe, (close) => closing.push(close), servers, more);
+  const { startClient, closeAfterwards } = useProbe();
 
   /** A TCP server that does as the test says with each connection. Resolves with its address. */
   async function startFake(onConnection: (socket: Socket) => void): Promise<string> {
@@ -31,7 +18,7 @@ describe("the Prosody hook's NATS client, with a server that misbehaves", () => 
       onConnection(socket);
     });
     await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
-    closing.push(async () => {
+    closeAfterwards(async () => {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => void server.close(resolve));
     });
@@ -73,7 +60,7 @@ describe("the Prosody hook's NATS client, with a server that misbehaves", () => 
     ['a refusal', "-ERR 'maximum connections exceeded'\r\n", /maximum connections exceeded/],
   ])('leaves %s, and finds the right server behind it', async (_, bytes, reason) => {
     const broker = await startNatsServer();
-    closing.push(() => broker.stop());
+    closeAfterwards(() => broker.stop());
     let refusals = 0;
     const wrong = await startFake((socket) => {
       refusals += 1;
@@ -152,7 +139,7 @@ describe("the Prosody hook's NATS client, with a server that misbehaves", () => 
 
   it('does not pile up what a server that stands still does not read', async () => {
     const broker = await startNatsServer();
-    closing.push(() => broker.stop());
+    closeAfterwards(() => broker.stop());
     const client = await startClient(broker.url, { ping_interval: 600, max_unsent: 3_000_000 });
     await client.connected();
     await broker.pause();

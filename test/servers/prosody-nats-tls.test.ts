@@ -2,32 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { NatsProbe, ProbeClient } from './nats-probe.ts';
-import { startNatsProbe, startProbeClient } from './nats-probe.ts';
-import type { NatsServer, NatsServerOptions } from './nats-server.ts';
-import { startNatsServer } from './nats-server.ts';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { useProbe } from './probe-scene.ts';
+import type { NatsServer } from './nats-server.ts';
 
 describe("the Prosody hook's NATS client with TLS", () => {
-  let probe: NatsProbe;
-  const closing: (() => Promise<unknown>)[] = [];
-
-  beforeAll(async () => {
-    probe = await startNatsProbe();
-  });
-  afterAll(() => probe?.stop());
-  afterEach(async () => {
-    for (const close of closing.splice(0).toReversed()) await close();
-  });
-
-  async function startServer(options?: NatsServerOptions): Promise<NatsServer> {
-    const server = await startNatsServer(options);
-    closing.push(() => server.stop());
-    return server;
-  }
-
-  const startClient = (servers: string | string[], more?: Readonly<Record<string, unknown>>): Promise<ProbeClient> =>
-    startProbeClient(probe, (close) => closing.push(close), servers, more);
+  const { startServer, startClient } = useProbe();
 
   const folder = mkdtempSync(join(tmpdir(), 'warder-test-tls-'));
   const file = (name: string): string => join(folder, name);

@@ -1,31 +1,11 @@
 import { connect } from 'nats';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { freePort, freePorts } from './free-port.ts';
-import type { NatsProbe, ProbeClient } from './nats-probe.ts';
 import { startNatsProbe, startProbeClient } from './nats-probe.ts';
-import type { NatsServer, NatsServerOptions } from './nats-server.ts';
-import { startNatsServer } from './nats-server.ts';
+import { useProbe } from './probe-scene.ts';
 
 describe("the Prosody hook's NATS client", () => {
-  let probe: NatsProbe;
-  const closing: (() => Promise<unknown>)[] = [];
-
-  beforeAll(async () => {
-    probe = await startNatsProbe();
-  });
-  afterAll(() => probe?.stop());
-  afterEach(async () => {
-    for (const close of closing.splice(0).toReversed()) await close();
-  });
-
-  async function startServer(options?: NatsServerOptions): Promise<NatsServer> {
-    const server = await startNatsServer(options);
-    closing.push(() => server.stop());
-    return server;
-  }
-
-  const startClient = (servers: string | string[], more?: Readonly<Record<string, unknown>>): Promise<ProbeClient> =>
-    startProbeClient(probe, (close) => closing.push(close), servers, more);
+  const { startServer, startClient, closeAfterwards } = useProbe();
 
   it('connects 20 times out of 20', async () => {
     const server = await startServer();
@@ -46,7 +26,7 @@ describe("the Prosody hook's NATS client", () => {
   it('asks and is answered', async () => {
     const server = await startServer();
     const responder = await connect({ servers: server.url });
-    closing.push(() => responder.close());
+    closeAfterwards(() => responder.close());
     const seen: string[] = [];
     responder.subscribe('echo', {
       callback: (_error, message) => {
@@ -77,7 +57,7 @@ describe("the Prosody hook's NATS client", () => {
   it('gives up when the time has passed, and takes no answer after it', async () => {
     const server = await startServer();
     const responder = await connect({ servers: server.url });
-    closing.push(() => responder.close());
+    closeAfterwards(() => responder.close());
     const late: (() => void)[] = [];
     responder.subscribe('slow', { callback: (_error, message) => late.push(() => message.respond('late')) });
     await responder.flush();

@@ -40,6 +40,7 @@ local log = require "util.logger".init("warder.nats");
 
 local links = module:require "nats_link";
 local protocol = module:require "nats_protocol";
+local requests = module:require "nats_requests";
 local servers = module:require "nats_servers";
 
 local traceback = debug.traceback;
@@ -52,10 +53,6 @@ local inbox_sid = 1;
 
 local client_methods = {};
 local client_mt = { __index = client_methods };
-
-local function random_token(bytes)
-	return to_hex(random_bytes(bytes));
-end
 
 -- 1..n
 local function random_below(n)
@@ -85,15 +82,6 @@ local function complain(self, level, text)
 		log(level, "%s", text);
 	end
 	notify(self, "error", text);
-end
-
-local function fail_pending(self)
-	local pending = self.pending;
-	self.pending, self.pending_count = {}, 0;
-	for _, request in pairs(pending) do
-		timer.stop(request.timer);
-		call(request.callback, "disconnected");
-	end
 end
 
 local function backoff(self)
@@ -149,7 +137,7 @@ end
 
 function client_methods:on_lost(link, reason, seconds_up)
 	self.link = nil;
-	fail_pending(self);
+	self.requests:fail_all();
 	if seconds_up then
 		self.counters.disconnects = self.counters.disconnects + 1;
 		log("warn", "Lost the connection to NATS at %s: %s", link.server.label, reason);
@@ -193,36 +181,8 @@ function client_methods:publish(subject, payload, reply, headers)
 	return true;
 end
 
-local function on_reply(self, message)
-	local token = message.subject:sub(#self.inbox + 1);
-	local request = self.pending[token];
-	if not request then return; end -- too late
-	self.pending[token], self.pending_count = nil, self.pending_count - 1;
-	timer.stop(request.timer);
-	if message.status == 503 and message.payload == "" then
-		return request.callback("no-responders");
-	end
-	request.callback(nil, message);
-end
-
 function client_methods:request(subject, payload, timeout_seconds, callback)
-	local token = random_token(8);
-	local ok, err = self:publish(subject, payload, self.inbox..token);
-	if not ok then
-		if err == "bad-subject" then
-			log("error", "Cannot ask on %q: not a NATS subject", tostring(subject));
-			err = "disconnected";
-		end
-		return call(callback, err);
-	end
-	self.pending_count = self.pending_count + 1;
-	self.pending[token] = {
-		callback = callback;
-		timer = timer.add_task(timeout_seconds, function ()
-			self.pending[token], self.pending_count = nil, self.pending_count - 1;
-			call(callback, "timeout");
-		end);
-	};
+	self.requests:ask(subject, payload, timeout_seconds, callback);
 end
 
 function client_methods:subscribe(subject, callback, queue)
@@ -257,7 +217,7 @@ function client_methods:stats()
 		connects = counters.connects; reconnects = math.max(counters.connects - 1, 0); disconnects = counters.disconnects;
 		bytes_in = counters.bytes_in; bytes_out = counters.bytes_out;
 		messages_in = counters.messages_in; messages_out = counters.messages_out;
-		pending = self.pending_count; subscriptions = subscriptions; rtt = self.link and self.link.rtt;
+		pending = self.requests.count; subscriptions = subscriptions; rtt = self.link and self.link.rtt;
 	};
 end
 
@@ -268,7 +228,7 @@ function client_methods:close()
 	local link, was_connected = self.link, self:connected();
 	self.link, self.retry_timer = nil, nil;
 	if link then link:close(); end
-	fail_pending(self);
+	self.requests:fail_all();
 	if was_connected then
 		self.counters.disconnects = self.counters.disconnects + 1;
 		log("info", "Closed the connection to NATS");
@@ -300,15 +260,15 @@ local function connect(given)
 	if not pool then return nil, err; end
 	local self = setmetatable({
 		options = options; pool = pool; rounds = 0;
-		inbox = "_INBOX."..options.inbox.."."..random_token(12)..".";
-		pending = {}; pending_count = 0;
 		subscriptions = {}; last_sid = inbox_sid;
 		status_listeners = {}; complained = {}; complaints = 0;
 		counters = { connects = 0, disconnects = 0, bytes_in = 0, bytes_out = 0, messages_in = 0, messages_out = 0 };
 	}, client_mt);
+	local inbox = "_INBOX."..options.inbox.."."..to_hex(random_bytes(12))..".";
+	self.requests = requests.new(inbox, function (...) return self:publish(...); end);
 	self.subscriptions[inbox_sid] = {
-		subject = self.inbox.."*";
-		callback = function (message) on_reply(self, message); end;
+		subject = inbox.."*";
+		callback = function (message) self.requests:on_reply(message); end;
 	};
 	reconnect(self);
 	return self;
