@@ -73,6 +73,7 @@ export class Members {
   readonly #members = new Map<string, { said: Announcement; heardAtMs: number }>();
   readonly #subscriptions: Subscription[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #soon: NodeJS.Timeout | undefined;
   #announcedAtMs = -Infinity;
 
   constructor(options: MembersOptions) {
@@ -98,13 +99,16 @@ export class Members {
 
   stop(): void {
     clearInterval(this.#timer);
+    clearTimeout(this.#soon);
     if (this.#options.nats.isClosed()) return;
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
   }
 
-  /** To be called when a change was applied. */
+  /** To be called when a change was applied. What comes too soon after the last announcement is put off, not left out. */
   changeApplied(): void {
-    if (this.#options.clock.now() - this.#announcedAtMs >= announceAfterChangeMs) this.#announce();
+    const waitMs = this.#announcedAtMs + announceAfterChangeMs - this.#options.clock.now();
+    if (waitMs <= 0) this.#announce();
+    else this.#soon ??= setTimeout(() => this.#announce(), waitMs);
   }
 
   /** Everyone heard within the last 30 seconds. */
@@ -122,6 +126,8 @@ export class Members {
 
   #announce(): void {
     const { nats, prefix, clock, self, seen } = this.#options;
+    clearTimeout(this.#soon);
+    this.#soon = undefined;
     if (nats.isClosed()) return;
     this.#announcedAtMs = clock.now();
     const said: Announcement = { v: 1, kind: 'worker', boot_id: self.bootId, name: self.name, seen: seen() };
