@@ -13,10 +13,10 @@ const second = 1_000;
 const usual: Omit<RunSettings, 'seed' | 'durationMs' | 'brokers' | 'faults'> = {
   boundMs: 600,
   faultsAtOnce: 2,
-  faultGapMs: 300,
-  changesPerSecond: 15,
+  faultGapMs: 500,
+  changesPerSecond: 10,
   askers: 2,
-  asksPerSecond: 500,
+  asksPerSecond: 800,
   budgetMs: 250,
   sourceMs: 0,
   root,
@@ -27,7 +27,7 @@ const allFaults = Object.keys(faults) as FaultName[];
 beforeAll(() => builtMain());
 
 function expectEnough({ verdicts, changes, applied }: RunResult): void {
-  expect(verdicts.hits).toBeGreaterThan(1_000);
+  expect(verdicts.hits).toBeGreaterThan(500);
   expect(verdicts.answers).toBeGreaterThan(100);
   expect(changes).toBeGreaterThan(20);
   for (const [name, count] of Object.entries(applied)) expect([name, count > 0]).toEqual([name, true]);

@@ -334,7 +334,9 @@ describe.each(failing)('a service that %s', (_what, behaviour) => {
   it('costs nobody the roster that is known, and is no empty one where none is', async () => {
     const known = 'alice@localhost';
     service.behave = json({ items: [{ jid: known }] });
-    await (await prosody.connect('kurt', { presence: false })).stop();
+    const before = await prosody.connect('kurt', { presence: false });
+    expect(await contacts(before)).toEqual([known]);
+    await before.stop();
     service.behave = behaviour;
     const [kurt, stranger] = await Promise.all([
       prosody.connect('kurt', { presence: false }),
