@@ -25,6 +25,7 @@ export abstract class Client {
   protected starts = 0;
   #child: ChildProcess | undefined;
   #exited: Promise<void> = Promise.resolve();
+  #replacing: Promise<void> | undefined;
 
   constructor(name: string, way: Way, folder: string) {
     this.name = name;
@@ -53,8 +54,15 @@ export abstract class Client {
     this.#child?.kill(signal);
   }
 
-  /** SIGKILL, and another of the same name at once. */
-  async replace(): Promise<void> {
+  /** SIGKILL, and another of the same name at once; two faults that come together are one. */
+  replace(): Promise<void> {
+    this.#replacing ??= this.#killAndStart().finally(() => {
+      this.#replacing = undefined;
+    });
+    return this.#replacing;
+  }
+
+  async #killAndStart(): Promise<void> {
     this.signal('SIGKILL');
     await this.#exited;
     this.start();
