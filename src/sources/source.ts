@@ -11,13 +11,17 @@ import type { Change } from '../changes.ts';
 import type { Clock } from '../clock.ts';
 import type { Jid } from '../wire/jid.ts';
 import type { Decision, Roster, Scope } from '../wire/replies.ts';
-import type { JoinCheck, SessionCheck, StanzaCheck } from '../wire/requests.ts';
+import type { JoinCheck, RosterSet, RosterSubscription, SessionCheck, StanzaCheck } from '../wire/requests.ts';
 
 /** The question of one of the three checks, with its operation as the tag. */
 export type Question =
   | { operation: 'stanza-check'; request: StanzaCheck }
   | { operation: 'join-check'; request: JoinCheck }
   | { operation: 'session-check'; request: SessionCheck };
+
+/** What is to be changed in a roster, with its operation as the tag. */
+export type RosterChange =
+  { operation: 'roster-set'; request: RosterSet } | { operation: 'roster-subscription'; request: RosterSubscription };
 
 /** What a lookup hands down to the wire of the source. */
 export interface Call {
@@ -79,6 +83,18 @@ export interface Source {
 
   /** The roster of a bare JID. Rejects with `SourceUnavailable`; an unknown user has an empty roster. */
   roster?(user: Jid, call: Call): Promise<RosterAnswer>;
+
+  /**
+   * Tells the source what a client or a contact wants to change in a roster; its answer decides. Told once:
+   * `request.id` is the idempotency key. Rejects with `SourceUnavailable`.
+   */
+  rosterChange?(change: RosterChange, call: Call): Promise<Decision>;
+
+  /**
+   * True while news of changes may be missed: nothing that it has answered is remembered then, nor served from memory.
+   * Absent: never.
+   */
+  isDeaf?(): boolean;
 
   /** Tells the source that an account is gone. `id` is the idempotency key. Rejects with `SourceUnavailable`. */
   userRemoved?(user: Jid, id: string, call: Call): Promise<void>;

@@ -177,6 +177,44 @@ export const rosterRefreshRequest = form(
   (fields) => ({ ...readEnvelope(fields), users: fields.users, reason: fields.reason ?? 'login' }),
 );
 
+export const rosterSetRequest = form(
+  z.object({
+    ...envelope,
+    user: jidText('a bare JID; whose roster'),
+    contact: jidText('a bare JID'),
+    name: z.string().max(1023).nullish().meta({ description: 'what the user calls the contact' }),
+    groups: z.array(z.string().max(1023)).max(1_000).nullish(),
+    remove: z.boolean().nullish().meta({ description: 'the contact is to go from the roster' }),
+  }),
+  (fields) => ({
+    ...readEnvelope(fields),
+    user: parseBareJid(fields.user),
+    contact: parseBareJid(fields.contact),
+    name: fields.name ?? undefined,
+    groups: fields.groups ?? [],
+    remove: fields.remove ?? false,
+  }),
+);
+
+export const rosterSubscriptionRequest = form(
+  z.object({
+    ...envelope,
+    user: jidText('a bare JID; whose roster'),
+    contact: jidText('a bare JID'),
+    direction: z.enum(['in', 'out']).meta({ description: 'out: the user sends it to the contact' }),
+    action: z.enum(['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed']),
+    text: z.string().max(4096).nullish().meta({ description: 'what the request says, for people' }),
+  }),
+  (fields) => ({
+    ...readEnvelope(fields),
+    user: parseBareJid(fields.user),
+    contact: parseBareJid(fields.contact),
+    direction: fields.direction,
+    action: fields.action,
+    text: fields.text ?? undefined,
+  }),
+);
+
 export const userRemovedRequest = form(z.object({ ...envelope, user: jidText('a bare JID') }), (fields) => ({
   ...readEnvelope(fields),
   user: parseBareJid(fields.user),
@@ -186,4 +224,6 @@ export type StanzaCheck = ReturnType<typeof stanzaCheckRequest.read>;
 export type JoinCheck = ReturnType<typeof joinCheckRequest.read>;
 export type SessionCheck = ReturnType<typeof sessionCheckRequest.read>;
 export type RosterRefresh = ReturnType<typeof rosterRefreshRequest.read>;
+export type RosterSet = ReturnType<typeof rosterSetRequest.read>;
+export type RosterSubscription = ReturnType<typeof rosterSubscriptionRequest.read>;
 export type UserRemoved = ReturnType<typeof userRemovedRequest.read>;
