@@ -29,6 +29,13 @@ export const systemPackages = [
     reason: 'the XMPP server that mod_warder is tested and measured in',
   },
   {
+    name: 'ejabberd',
+    provides: { binary: 'ejabberdctl' },
+    service: true,
+    for: ['test'],
+    reason: 'the XMPP server on Erlang that the same behaviours are tested in',
+  },
+  {
     name: 'lua5.4',
     provides: { binary: 'lua5.4' },
     for: ['test'],
