@@ -1,0 +1,172 @@
+/**
+ * The application that owns the relationships, over HTTP: it hands out rosters by user, is told of changes, and can be
+ * slow, answer out of order, or be down. It counts what it is asked and how much of it at once. Knows nothing of Warder.
+ */
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+
+export interface Contact {
+  readonly name?: string;
+  /** Absent: both, as with mod_http_roster_admin. */
+  readonly subscription?: 'none' | 'from' | 'to' | 'both';
+  readonly ask?: 'subscribe';
+  readonly groups?: readonly string[];
+}
+
+/** A body that was posted to it: the operation and its fields. */
+export type Told = Readonly<Record<string, unknown>>;
+
+/** A request for a roster, held by the test. What it answers was read when it came. */
+export interface Held {
+  readonly user: string;
+  answer(): void;
+}
+
+export class RosterApplication {
+  /** How often each user's roster was asked for, since `forget`. */
+  readonly asked = new Map<string, number>();
+  /** What was posted to it, in order, since `forget`. */
+  readonly told: Told[] = [];
+  /** How many requests for rosters were under way at once at most, since `forget`. */
+  highestConcurrency = 0;
+  /** How long each roster takes to be answered. */
+  answerMs = 0;
+  /** Every request is refused with this status; 0: none is. */
+  failsWith = 0;
+  /** The answer to what is posted, when it is posted. */
+  decide: (told: Told) => unknown = () => ({ verdict: 'allow' });
+  readonly #rosters = new Map<string, Map<string, Contact>>();
+  readonly #watchers = new Set<() => void>();
+  readonly #server: Server;
+  #held: Held[] | undefined;
+  #underWay = 0;
+
+  static async start(): Promise<RosterApplication> {
+    const application = new RosterApplication();
+    await new Promise<void>((resolve) => application.#server.listen(0, '127.0.0.1', resolve));
+    return application;
+  }
+
+  private constructor() {
+    this.#server = createServer((request, response) => {
+      let body = '';
+      request.setEncoding('utf8');
+      request.on('data', (chunk: string) => (body += chunk));
+      request.on('end', () => this.#serve(request, response, body));
+    });
+  }
+
+  get url(): string {
+    const address = this.#server.address();
+    return `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`;
+  }
+
+  /** All requests for rosters since `forget`. */
+  get requests(): number {
+    return [...this.asked.values()].reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Puts a contact into a user's roster, in place of what it was. Nobody is told. */
+  put(user: string, contact: string, item: Contact = {}): void {
+    const roster = this.#rosters.get(user) ?? new Map<string, Contact>();
+    roster.set(contact, item);
+    this.#rosters.set(user, roster);
+  }
+
+  drop(user: string, contact: string): void {
+    this.#rosters.get(user)?.delete(contact);
+  }
+
+  /** Both have each other. */
+  befriend(one: string, other: string, item: Contact = {}): void {
+    this.put(one, other, item);
+    this.put(other, one, item);
+  }
+
+  /** Neither has the other any longer. */
+  part(one: string, other: string): void {
+    this.drop(one, other);
+    this.drop(other, one);
+  }
+
+  /** Forgets what it was asked and told, not the rosters. */
+  forget(): void {
+    this.asked.clear();
+    this.told.length = 0;
+    this.highestConcurrency = this.#underWay;
+  }
+
+  /** From now on requests for rosters wait for the test, which answers them in whatever order. */
+  hold(): void {
+    this.#held = [];
+  }
+
+  /** The first held request that matches, waiting for it if need be. */
+  async takeHeld(user: string): Promise<Held> {
+    await this.until(() => this.#held?.some((held) => held.user === user) ?? false);
+    const index = this.#held?.findIndex((held) => held.user === user) ?? -1;
+    const [held] = this.#held?.splice(index, 1) ?? [];
+    if (held === undefined) throw new Error('nothing is held');
+    return held;
+  }
+
+  /** Answers what is held, and holds nothing any longer. */
+  letGo(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const one of held) one.answer();
+  }
+
+  /** Resolves when the condition holds after something was asked, answered or told. */
+  until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (!condition()) return;
+        this.#watchers.delete(look);
+        resolve();
+      };
+      this.#watchers.add(look);
+      look();
+    });
+  }
+
+  stop(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse, body: string): void {
+    const send = (value: unknown): void => {
+      response.setHeader('content-type', 'application/json');
+      response.end(JSON.stringify(value));
+    };
+    const refuse = (): void => void response.writeHead(this.failsWith).end();
+    if (request.method === 'POST') {
+      const told = JSON.parse(body) as Told;
+      this.told.push(told);
+      this.#look();
+      return this.failsWith === 0 ? send(this.decide(told)) : refuse();
+    }
+    const user = decodeURIComponent((request.url ?? '').split('/').at(-1) ?? '');
+    const roster = Object.fromEntries(this.#rosters.get(user) ?? []);
+    this.asked.set(user, (this.asked.get(user) ?? 0) + 1);
+    this.#underWay += 1;
+    this.highestConcurrency = Math.max(this.highestConcurrency, this.#underWay);
+    // Also what nobody waits for any longer has ended.
+    response.once('close', () => {
+      this.#underWay -= 1;
+      this.#look();
+    });
+    const answer = (): void => (this.failsWith === 0 ? send(roster) : refuse());
+    if (this.#held !== undefined) this.#held.push({ user, answer });
+    else if (this.answerMs > 0) setTimeout(answer, this.answerMs);
+    else answer();
+    this.#look();
+  }
+
+  #look(): void {
+    for (const watcher of this.#watchers) watcher();
+  }
+}
