@@ -1,6 +1,7 @@
 // Installs what is missing with apt, starting no daemon and leaving no package half installed; where that cannot be
 // done, says by name what to install.
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { findBinary, isPresent, missingPackages } from './packages.mjs';
 import { forbidDaemons } from './policy.mjs';
@@ -104,9 +105,31 @@ async function install(aptGet, missing, command) {
     const dpkg = findBinary('dpkg');
     if (dpkg !== undefined && wasInterrupted())
       await run(dpkg, ['--configure', '-a'], { env: quietly, uninterruptible });
-    const installed = await run(aptGet, ['install', ...aptOptions, ...names], { env: quietly, uninterruptible });
-    if (installed.code !== 0) throw failed(update + installed.output);
+    const configurations = missing.flatMap(({ whileInstalling }) => whileInstalling || []);
+    const removeConfigurations = putConfigurations(configurations);
+    try {
+      const installed = await run(aptGet, ['install', ...aptOptions, ...names], { env: quietly, uninterruptible });
+      if (installed.code !== 0) throw failed(update + installed.output);
+    } finally {
+      removeConfigurations();
+    }
   });
+}
+
+/**
+ * Puts configuration files in place; one that is there already stays as it is, and stays there.
+ * @param {readonly { file: string, text: string }[]} configurations
+ * @returns {() => void} removes what was put
+ */
+export function putConfigurations(configurations) {
+  const put = configurations.filter(({ file }) => !existsSync(file));
+  for (const { file, text } of put) {
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
+  }
+  return () => {
+    for (const { file } of put) rmSync(file, { force: true });
+  };
 }
 
 /** Where apt itself looks for whether an earlier dpkg was cut off. */

@@ -1,13 +1,14 @@
 // The programs outside npm that Warder is tried out and tested with: one list, each with its reason.
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /**
  * @typedef {object} SystemPackage
  * @property {string} name of the Debian package
- * @property {{ binary: string } | { luaModule: string } | { file: string }} provides what must be there; who installed it does not matter
+ * @property {{ binary: string } | { postgresBinary: string } | { luaModule: string } | { file: string }} provides what must be there; who installed it does not matter
  * @property {boolean} [service] the package brings a daemon that Debian enables
+ * @property {{ file: string, text: string }} [whileInstalling] a configuration file that is there just then
  * @property {readonly ('start' | 'test' | 'bench')[]} for the commands that need it
  * @property {string} reason
  */
@@ -34,6 +35,18 @@ export const systemPackages = [
     service: true,
     for: ['test'],
     reason: 'the XMPP server on Erlang that the same behaviours are tested in',
+  },
+  {
+    name: 'postgresql',
+    provides: { postgresBinary: 'postgres' },
+    service: true,
+    // Tests make databases of their own in temporary folders; one for the whole system is nobody's wish.
+    whileInstalling: {
+      file: '/etc/postgresql-common/createcluster.d/warder.conf',
+      text: 'create_main_cluster = false\n',
+    },
+    for: ['test'],
+    reason: 'the database that rosters are read from and listened to in',
   },
   {
     name: 'lua5.4',
@@ -93,6 +106,20 @@ export function findBinary(name, path = process.env['PATH'] || '') {
   return [...folders, ...sbinFolders].map((folder) => join(folder, name)).find(isExecutable);
 }
 
+// Debian keeps each major version in a folder of its own, and only the clients on PATH.
+const postgresFolder = '/usr/lib/postgresql';
+
+/**
+ * @param {string} name of a program of the PostgreSQL server
+ * @returns {string | undefined} its path, in the newest version that is here
+ */
+export function findPostgresBinary(name) {
+  const versions = existsSync(postgresFolder) ? readdirSync(postgresFolder) : [];
+  const newestFirst = versions.toSorted((a, b) => Number(b) - Number(a));
+  const paths = newestFirst.map((version) => join(postgresFolder, version, 'bin', name));
+  return paths.find(isExecutable) || findBinary(name);
+}
+
 /** @param {string} path */
 function isExecutable(path) {
   try {
@@ -109,6 +136,7 @@ function isExecutable(path) {
  */
 export function isPresent(provides) {
   if ('binary' in provides) return findBinary(provides.binary) !== undefined;
+  if ('postgresBinary' in provides) return findPostgresBinary(provides.postgresBinary) !== undefined;
   if ('file' in provides) return existsSync(provides.file);
   // The version of Lua that Debian's Prosody runs on: a module for another one would not help.
   const lua = findBinary('lua5.4');

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { cannotInstall, whyNotInstallable } from '../../deploy/setup/apt.mjs';
+import { cannotInstall, putConfigurations, whyNotInstallable } from '../../deploy/setup/apt.mjs';
 import { fingerprint, removeOrphans } from '../../deploy/setup/build.mjs';
 import { nodeProblem } from '../../deploy/setup/node-version.mjs';
 import { isInstalled, npmCommand } from '../../deploy/setup/npm.mjs';
@@ -91,6 +91,18 @@ describe('the packages that are needed', () => {
     expect(text).toContain('WARDER_NATS_URL');
     expect(text).toMatch(/as root: apt-get install --no-install-recommends nats-server$/);
     expect(whyNotInstallable(undefined, 0)).toContain('no apt-get');
+  });
+});
+
+describe('configuration that is there while packages are installed', () => {
+  it('is gone afterwards, and is not put over what was there', () => {
+    const ours = { file: join(folder, 'of/ours.conf'), text: 'ours' };
+    const theirs = { file: join(folder, 'theirs.conf'), text: 'ours' };
+    writeFileSync(theirs.file, 'theirs');
+    const remove = putConfigurations([ours, theirs]);
+    expect([ours, theirs].map(({ file }) => readFileSync(file, 'utf8'))).toEqual(['ours', 'theirs']);
+    remove();
+    expect([ours, theirs].map(({ file }) => existsSync(file))).toEqual([false, true]);
   });
 });
 
