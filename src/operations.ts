@@ -6,6 +6,8 @@ import type { z } from 'zod';
 import type { Ask, Parts } from './checks/ask.ts';
 import { checkJoin } from './checks/join-check.ts';
 import { refreshRosters } from './checks/roster-refresh.ts';
+import { setContact } from './checks/roster-set.ts';
+import { changeSubscription } from './checks/roster-subscription.ts';
 import { checkSession } from './checks/session-check.ts';
 import { checkStanza } from './checks/stanza-check.ts';
 import { removeUser } from './checks/user-removed.ts';
@@ -37,5 +39,7 @@ export const operations: { readonly [O in Operation]: Row } = {
   'join-check': row(requests.joinCheckRequest, replies.decisionReply, checkJoin),
   'session-check': row(requests.sessionCheckRequest, replies.decisionReply, checkSession),
   'roster-refresh': row(requests.rosterRefreshRequest, replies.rosterReply, refreshRosters),
+  'roster-set': row(requests.rosterSetRequest, replies.decisionReply, setContact),
+  'roster-subscription': row(requests.rosterSubscriptionRequest, replies.decisionReply, changeSubscription),
   'user-removed': row(requests.userRemovedRequest, replies.userRemovedReply, removeUser),
 };

@@ -28,8 +28,8 @@ import { createMetrics } from './observe/metrics.ts';
 import { readingsOf } from './readings.ts';
 import type { Counting } from './readings.ts';
 import { Releasers } from './releasers.ts';
+import { createConstantSources } from './sources/constant.ts';
 import { createSource } from './sources/registry.ts';
-import type { Source } from './sources/source.ts';
 import { version } from './version.ts';
 
 export interface WorkerOptions {
@@ -107,7 +107,7 @@ async function assemble(
   const http = await startHttp({ ...config.http, registry: metrics.registry, health, push });
   releasers.push(() => http.stop());
 
-  const sources = new Map<string, Source>();
+  const sources = createConstantSources();
   for (const [name, sourceConfig] of Object.entries(config.sources)) {
     const source = await createSource(sourceConfig, {
       name,

@@ -20,6 +20,8 @@ const titles: Readonly<Record<Operation, string>> = {
   'join-check': 'May this user enter this room?',
   'session-check': 'May this session open?',
   'roster-refresh': 'What do these rosters hold?',
+  'roster-set': 'May this contact be added, changed or removed?',
+  'roster-subscription': 'May this subscription be asked for, granted or ended?',
   'user-removed': 'This account is gone',
 };
 

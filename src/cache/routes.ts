@@ -25,11 +25,22 @@ export interface RouteCounts {
 
 const zero = (): Record<Verdict, number> => ({ allow: 0, deny: 0, drop: 0, modify: 0, defer: 0 });
 
+/** What any operation may be told; each has only some of it. */
+interface Tunable {
+  readonly ttl_ms?: number | undefined;
+  readonly fallback?: Fallback | undefined;
+}
+
+interface Settings extends Tunable {
+  readonly unproved_ms?: number;
+  readonly sources: Readonly<Record<string, Tunable & { readonly source: string }>>;
+}
+
 export class Routes {
   readonly #routes = new Map<Operation, Map<string, Route>>();
 
   constructor(config: Config['operations'], sources: ReadonlyMap<string, Source>) {
-    for (const [operation, settings] of Object.entries(config) as [Operation, Config['operations']['stanza-check']][]) {
+    for (const [operation, settings] of Object.entries(config) as [Operation, Settings][]) {
       const byDomain = new Map<string, Route>();
       for (const [domain, route] of Object.entries(settings.sources)) {
         const source = sources.get(route.source);
@@ -37,8 +48,8 @@ export class Routes {
         byDomain.set(domain, {
           operation,
           source,
-          ttlMs: ('ttl_ms' in route ? route.ttl_ms : undefined) ?? settings.ttl_ms,
-          fallback: ('fallback' in route ? route.fallback : undefined) ?? settings.fallback,
+          ttlMs: route.ttl_ms ?? settings.ttl_ms ?? 0,
+          fallback: route.fallback ?? settings.fallback ?? 'fail',
           unprovedMs: settings.unproved_ms ?? 0,
           scopesSeen: [],
           counts: { decided: zero(), degraded: zero() },

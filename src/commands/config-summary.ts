@@ -22,7 +22,7 @@ export function routesOf(config: Config): SummedRoute[] {
       operation,
       domain,
       source,
-      type: config.sources[source]?.type ?? '',
+      type: config.sources[source]?.type ?? 'constant',
       ttl_ms: ttl_ms ?? settings.ttl_ms,
       fallback: fallback ?? settings.fallback,
     }));
@@ -60,6 +60,7 @@ function nobody(operation: Operation): string {
 
 function routeWords({ domain, source, type, ttl_ms, fallback }: SummedRoute): string {
   const where = domain === '*' ? 'all domains' : domain;
-  const how = ttl_ms === undefined ? '' : `, kept ${durationWords(ttl_ms)}, fallback ${fallback ?? ''}`;
+  const kept = ttl_ms === undefined ? '' : `, kept ${durationWords(ttl_ms)}`;
+  const how = type === 'constant' || fallback === undefined ? kept : `${kept}, fallback ${fallback}`;
   return `${where} → ${source} (${type}${how})`;
 }

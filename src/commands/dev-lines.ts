@@ -1,7 +1,15 @@
 /** What `warder dev` prints while it runs: a line a decision, and the worker's log in words. */
 import type { Config } from '../config/schema.ts';
 import type { Answered } from '../nats/serve.ts';
-import type { JoinCheck, RosterRefresh, SessionCheck, StanzaCheck, UserRemoved } from '../wire/requests.ts';
+import type {
+  JoinCheck,
+  RosterRefresh,
+  RosterSet,
+  RosterSubscription,
+  SessionCheck,
+  StanzaCheck,
+  UserRemoved,
+} from '../wire/requests.ts';
 import type { DecisionReply, Reply } from '../wire/replies.ts';
 import { durationWords } from './explain-decision.ts';
 import { printable } from './terminal.ts';
@@ -70,6 +78,14 @@ function aboutOf({ operation, request }: Answered): [string, string] {
     case 'user-removed': {
       const { user } = request as SessionCheck | UserRemoved;
       return [user.bare, user.domain];
+    }
+    case 'roster-set': {
+      const { user, contact, remove } = request as RosterSet;
+      return [`${user.bare} ${remove ? 'removes' : 'sets'} ${contact.bare}`, user.domain];
+    }
+    case 'roster-subscription': {
+      const { user, contact, direction, action } = request as RosterSubscription;
+      return [`${user.bare} ${direction === 'out' ? '→' : '←'} ${contact.bare} ${action}`, user.domain];
     }
     case 'roster-refresh': {
       const { users } = request as RosterRefresh;

@@ -4,13 +4,16 @@ import { problemAt } from './problems.ts';
 import type { Path, PlacedProblem } from './problems.ts';
 import { isMap, wholeRoute, wholeRoutes } from './routes.ts';
 import { similarTo } from './similar.ts';
-import { operationsOfType } from './sources.ts';
+import { constantNames, operationsOfConstants, operationsOfType } from './sources.ts';
 
 /** Takes the tree as it was written, so that names are checked even while something else is wrong. */
 export function checkReferences(tree: Record<string, unknown>): PlacedProblem[] {
   const sources = isMap(tree['sources']) ? tree['sources'] : {};
   const operations = isMap(tree['operations']) ? tree['operations'] : {};
-  return Object.entries(operations).flatMap(([operation, settings]) => {
+  const reserved = constantNames
+    .filter((name) => Object.hasOwn(sources, name))
+    .map((name) => problemAt(['sources', name], reservedWords(name)));
+  const wrong = Object.entries(operations).flatMap(([operation, settings]) => {
     const written = isMap(settings) ? settings['sources'] : undefined;
     const routes = wholeRoutes(written);
     if (!isMap(routes)) return [];
@@ -25,9 +28,20 @@ export function checkReferences(tree: Record<string, unknown>): PlacedProblem[] 
         : domainProblems;
     });
   });
+  return [...reserved, ...wrong];
+}
+
+function reservedWords(name: string): string {
+  return `is always there without being configured, and answers ${name} to everything; give this source another name`;
 }
 
 function checkSource(name: string, operation: string, sources: Record<string, unknown>, path: Path): PlacedProblem[] {
+  const constant = constantNames.find((known) => known === name);
+  if (constant !== undefined) {
+    if (operationsOfConstants.some((known) => known === operation)) return [];
+    const able = operationsOfConstants.join(', ');
+    return [problemAt(path, `${constant} is a verdict and cannot answer ${operation}; it can answer ${able}`)];
+  }
   const names = Object.keys(sources);
   if (!names.includes(name)) {
     const meant = similarTo(name, names);

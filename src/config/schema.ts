@@ -4,6 +4,7 @@ import { natsUrls, splitCredentials } from './nats-url.ts';
 import type { Credentials } from './nats-url.ts';
 import { wholeRoute, wholeRoutes } from './routes.ts';
 import { sourceConfig } from './sources.ts';
+import type { ConstantName } from './sources.ts';
 
 const second = 1_000;
 const minute = 60 * second;
@@ -33,6 +34,7 @@ const tls = z
 
 export const decisionFallbacks = ['fail', 'stale', 'allow', 'deny', 'defer'] as const;
 export const rosterFallbacks = ['fail', 'stale'] as const;
+export const rosterChangeFallbacks = ['fail', 'allow', 'deny', 'defer'] as const;
 
 const ttlMs = z
   .number()
@@ -65,6 +67,16 @@ const rosters = z
     fallback: z.enum(rosterFallbacks).default('fail'),
     sources: routes(
       z.strictObject({ ...named, ttl_ms: ttlMs.optional(), fallback: z.enum(rosterFallbacks).optional() }),
+    ),
+  })
+  .prefault({});
+
+/** Nothing of it is ever remembered. What no route names is refused: the application owns the relationships. */
+const rosterChanges = z
+  .strictObject({
+    fallback: z.enum(rosterChangeFallbacks).default('fail'),
+    sources: routes(z.strictObject({ ...named, fallback: z.enum(rosterChangeFallbacks).optional() })).transform(
+      (given): typeof given => ({ '*': { source: 'deny' satisfies ConstantName }, ...given }),
     ),
   })
   .prefault({});
@@ -152,6 +164,8 @@ export const configSchema = z.strictObject({
       'join-check': decisions,
       'session-check': decisions,
       'roster-refresh': rosters,
+      'roster-set': rosterChanges,
+      'roster-subscription': rosterChanges,
       'user-removed': notices,
     })
     .prefault({}),

@@ -123,9 +123,30 @@ const fixed = z.strictObject({
   poll_ms: z.number().int().min(10).max(3_600_000).default(2_000),
 });
 
+/** Sources that are always there, each with the one answer that is its name. */
+export const constantNames = ['allow', 'deny'] as const;
+export type ConstantName = (typeof constantNames)[number];
+
+/** What a constant can be asked: everything that is answered with a verdict. */
+export const operationsOfConstants: readonly Operation[] = [
+  'stanza-check',
+  'join-check',
+  'session-check',
+  'roster-set',
+  'roster-subscription',
+];
+
 /** The operations that each type can be asked. */
 export const operationsOfType = {
-  http: ['stanza-check', 'join-check', 'session-check', 'roster-refresh', 'user-removed'],
+  http: [
+    'stanza-check',
+    'join-check',
+    'session-check',
+    'roster-refresh',
+    'roster-set',
+    'roster-subscription',
+    'user-removed',
+  ],
   'msg-filter-http': ['stanza-check'],
   'muc-auth-http': ['join-check'],
   'roster-http': ['roster-refresh'],

@@ -72,7 +72,7 @@ function itemOf(jid: string, { name, subscription, ask, groups }: Contact): Rost
 }
 
 /** Each group once; RFC 6121 section 2.1.2.6 has no empty ones. */
-function groupsOf(groups: Contact['groups']): string[] {
+export function groupsOf(groups: Contact['groups']): string[] {
   const names = Array.isArray(groups)
     ? groups
     : Object.entries(groups ?? {}).flatMap(([name, member]) => (member ? [name] : []));

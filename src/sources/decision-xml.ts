@@ -15,15 +15,16 @@ import { isXmlText } from './xml-text.ts';
 /** The decision, as one that may be passed on. @throws SourceUnavailable with `bad-answer` */
 export function trustedDecision(decision: Decision, question: Question): Decision {
   const { verdict, error, notify, stanza } = decision;
-  if (error?.xml !== undefined) checkError(error.xml);
-  if (error?.text !== undefined && !isXmlText(error.text)) throw bad('error.text has characters that XML forbids');
+  checkError(error);
   if (notify !== undefined) parse(notify, 'notify');
   if (verdict === 'modify') checkReplacement(stanza, question);
   return decision;
 }
 
-function checkError(xml: NonNullable<StanzaError['xml']>): void {
-  if (readStanzaError(parse(xml, 'error.xml')) === undefined) {
+/** Whether an error may be passed on. @throws SourceUnavailable with `bad-answer` */
+export function checkError({ xml, text }: StanzaError = {}): void {
+  if (text !== undefined && !isXmlText(text)) throw bad('error.text has characters that XML forbids');
+  if (xml !== undefined && readStanzaError(parse(xml, 'error.xml')) === undefined) {
     throw bad('error.xml is no stanza error (RFC 6120 section 8.3.2)');
   }
 }

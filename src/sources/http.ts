@@ -12,12 +12,19 @@ import { contactFields, rosterOf } from './contacts.ts';
 import { trustedDecision } from './decision-xml.ts';
 import { createHttpCaller } from './http-call.ts';
 import { readJson } from './json-answer.ts';
-import type { Answer, Question, Source, SourceContext } from './source.ts';
+import { rosterDecision } from './roster-decision.ts';
+import type { Answer, Question, RosterChange, Source, SourceContext } from './source.ts';
 
 /** An unknown scope is `none`: remembering less is always right. */
 const scopeField = optional(z.string()).transform((word): Scope => scopes.find((known) => known === word) ?? 'none');
 
-const answer = decision.extend({ ttl_ms: optional(z.number().min(0).max(Number.MAX_SAFE_INTEGER)), scope: scopeField });
+const answer = decision
+  .omit({ item: true })
+  .extend({ ttl_ms: optional(z.number().min(0).max(Number.MAX_SAFE_INTEGER)), scope: scopeField });
+
+const changeAnswer = decision.pick({ verdict: true, error: true, reason: true }).extend({
+  item: optional(z.object({ name: optional(z.string().max(1023)), groups: contactFields.groups })),
+});
 
 const roster = z.object({
   items: z.array(z.object({ jid: z.string(), ...contactFields })),
@@ -32,6 +39,7 @@ export async function createHttpSource(config: HttpConfig, context: SourceContex
     name: context.name,
     type: config.type,
     lagMs: config.lag_ms,
+    maxConcurrent: config.max_concurrent,
     needsStanza: ({ operation, request }) =>
       config.needs_stanza && operation === 'stanza-check' && request.stanza === undefined && !request.stanza_omitted,
     identity: (question) => JSON.stringify(fieldsOf(question, config.send_stanza)),
@@ -48,6 +56,12 @@ export async function createHttpSource(config: HttpConfig, context: SourceContex
         return rosterOf(user, items, pending);
       };
       return http.call({ ...post, json, read }, call);
+    },
+    rosterChange(change, call) {
+      const { id, server } = change.request;
+      const json = { ...changeFieldsOf(change), id, server };
+      const read = (body: Uint8Array) => rosterDecision(readJson(changeAnswer, body), change);
+      return http.call({ ...post, json, once: true, read }, call);
     },
     userRemoved(user, id, call) {
       const json = { operation: 'user-removed', user: user.bare, id };
@@ -74,6 +88,16 @@ function fieldsOf({ operation, request }: Question, sendStanza: boolean): Record
       return { operation, user: user.full, ip, tls, mechanism };
     }
   }
+}
+
+function changeFieldsOf({ operation, request }: RosterChange): Record<string, unknown> {
+  const whose = { operation, user: request.user.bare, contact: request.contact.bare };
+  if (operation === 'roster-subscription') {
+    const { direction, action, text } = request;
+    return { ...whose, direction, action, text };
+  }
+  const { name, groups, remove } = request;
+  return { ...whose, name, groups, remove };
 }
 
 /**

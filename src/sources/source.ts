@@ -69,6 +69,12 @@ export interface Source {
    */
   readonly lagMs?: number;
 
+  /** How many calls at once it takes before others wait. Absent: it does not say. */
+  readonly maxConcurrent?: number;
+
+  /** Its answer is always the same and is kept nowhere: nothing changes by it that others would have to hear of. */
+  readonly isConstant?: true;
+
   /** Why this question is none for this source and passes unasked; undefined when it has to be asked. */
   unchecked?(question: Question): string | undefined;
 

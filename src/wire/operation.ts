@@ -4,6 +4,8 @@ export const operationNames = [
   'join-check',
   'session-check',
   'roster-refresh',
+  'roster-set',
+  'roster-subscription',
   'user-removed',
 ] as const;
 

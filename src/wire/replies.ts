@@ -51,12 +51,19 @@ export const stanzaError = z.object({
 
 export type StanzaError = z.output<typeof stanzaError>;
 
+/** What a contact is called and where it stands, in place of what was asked for. */
+const modifiedItem = z.object({
+  name: optional(z.string().max(1023)),
+  groups: z.array(z.string().max(1023)).max(1_000),
+});
+
 /** The verdict and what belongs to it: a decision, whoever made it. */
 export const decision = z.object({
   verdict: z.enum(verdicts),
   error: optional(stanzaError).meta({ description: "for the asker's side; by its parts, or whole as `xml`" }),
   notify: optional(z.string().max(65_536)).meta({ description: 'XML for the recipient of the denied stanza' }),
-  stanza: optional(z.string()).meta({ description: 'the replacement, on modify' }),
+  stanza: optional(z.string()).meta({ description: 'the replacement, on modify of a stanza' }),
+  item: optional(modifiedItem).meta({ description: 'what is stored instead, on modify of a roster-set' }),
   reason: optional(z.string().max(1024)).meta({ description: 'for the log' }),
 });
 
@@ -117,6 +124,9 @@ export const rosterReply = replyEnvelope.extend({
   failed: z
     .record(z.string(), z.string())
     .meta({ description: 'why not, by bare JID, or as given where it is none; `too-large`: ask for that user alone' }),
+  again_ms: optional(wholeNumber).meta({
+    description: 'the source reads from replicas, which may not have had the last change yet: ask again after so long',
+  }),
 });
 
 export type RosterReply = z.output<typeof rosterReply>;

@@ -19,6 +19,7 @@ import { startService } from '../../src/nats/service.ts';
 import { SourceUnavailable } from '../../src/sources/source.ts';
 import { decodeJson } from '../../src/wire/json.ts';
 import { decodeMessagePack, encodeMessagePack } from '../../src/wire/messagepack.ts';
+import { operationNames } from '../../src/wire/operation.ts';
 import { ManualClock } from '../clock.ts';
 import { HeldSource } from '../held-source.ts';
 import { startNatsServer } from './nats-server.ts';
@@ -83,6 +84,8 @@ async function startServer({ maxInFlight = 100, url = broker.url } = {}): Promis
         'join-check': route,
         'session-check': route,
         'roster-refresh': route,
+        'roster-set': route,
+        'roster-subscription': route,
         'user-removed': { sources: {} },
       },
       new Map([['held', source]]),
@@ -215,7 +218,7 @@ describe('the dispatcher', () => {
 
   it('whatever arrives on whatever subject is answered, over one connection that stays', async () => {
     const { nats, server } = await startServer();
-    const subject = fc.constantFrom('stanza-check', 'join-check', 'session-check', 'roster-refresh', 'user-removed');
+    const subject = fc.constantFrom(...operationNames);
     await fc.assert(
       fc.asyncProperty(subject, fc.uint8Array({ maxLength: 300 }), async (operation, bytes) => {
         expectFailureOfAnyEncoding(await asker.request(`${prefix}.${operation}`, bytes, { timeout: 5_000 }));

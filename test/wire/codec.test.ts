@@ -18,6 +18,8 @@ const forms: { readonly [O in Operation]: unknown } = {
   'join-check': requests.joinCheckRequest,
   'session-check': requests.sessionCheckRequest,
   'roster-refresh': requests.rosterRefreshRequest,
+  'roster-set': requests.rosterSetRequest,
+  'roster-subscription': requests.rosterSubscriptionRequest,
   'user-removed': requests.userRemovedRequest,
 };
 const formOf = (operation: Operation) => forms[operation] as Form;
