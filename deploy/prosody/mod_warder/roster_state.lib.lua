@@ -5,7 +5,8 @@
 -- local state = module:require "roster_state";
 -- state.apply(username, answer) -> changes      answer: { version, items, pending } of a reply
 --   changes: list of { jid, old, new }, items in Prosody's form or nil
--- state.tell(username, changes)     pushes to the interested sessions, presence to and from the contacts
+-- state.push(username, changes)     to the interested sessions
+-- state.tell(username, changes)     the same, and presence to and from the contacts
 -- state.is_known(username)          whether an answer was ever applied
 -- state.version(roster)             for RFC 6121's ver
 
@@ -160,22 +161,32 @@ local function exchange_presence(session, changes)
 	end
 end
 
-local function tell(username, changes)
-	local user = prosody.bare_sessions[username.."@"..host];
-	if not user or #changes == 0 then return; end
-	local ver = version(user.roster);
-	local sessions = {};
-	for _, session in pairs(user.sessions) do sessions[#sessions + 1] = session; end
+local function sessions_of(username)
+	local user, sessions = prosody.bare_sessions[username.."@"..host], {};
+	for _, session in pairs(user and user.sessions or {}) do sessions[#sessions + 1] = session; end
+	return sessions;
+end
+
+local function push_all(username, changes)
+	local sessions = sessions_of(username);
+	if #changes == 0 or not sessions[1] then return; end
+	local ver = version(rostermanager.load_roster(username, host));
 	for _, session in ipairs(sessions) do
 		if session.interested then push(session, changes, ver); end
 	end
-	for _, session in ipairs(sessions) do
+end
+
+local function tell(username, changes)
+	push_all(username, changes);
+	if #changes == 0 then return; end
+	for _, session in ipairs(sessions_of(username)) do
 		if session.presence then exchange_presence(session, changes); end
 	end
 end
 
 return {
 	apply = apply;
+	push = push_all;
 	tell = tell;
 	is_known = is_known;
 	version = version;
