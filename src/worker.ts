@@ -13,6 +13,7 @@ import { Rosters } from './cache/rosters.ts';
 import { Routes } from './cache/routes.ts';
 import type { Change } from './changes.ts';
 import type { Parts } from './checks/ask.ts';
+import { refreshWord } from './checks/roster-announce.ts';
 import { monotonicClock } from './clock.ts';
 import type { Config } from './config/schema.ts';
 import { startHttp } from './http/server.ts';
@@ -83,17 +84,18 @@ async function assemble(
   const publish: Parts['publish'] = async (change, reason, signal) => {
     if (counting.invalidations === undefined) throw new Error('not connected to NATS yet');
     const sequence = await counting.invalidations.publish(change, reason, signal);
-    log.info({ change, reason, sequence }, 'change published');
+    // A refresh of thousands is one line for whoever reads along, and not one each.
+    log[reason === refreshWord ? 'debug' : 'info']({ change, reason, sequence }, 'change published');
     return sequence;
   };
   const publishLater = (change: Change, reason: string) => {
+    // Here it holds at once: nothing from before is served while the news is on its way through the broker.
+    order.hear(change);
     // Before there is a connection nobody else remembers anything of ours.
-    if (counting.invalidations === undefined) order.hear(change);
-    else {
-      publish(change, reason, stopping.signal).catch((error: unknown) =>
-        log.warn({ change, detail: String(error) }, 'change not published'),
-      );
-    }
+    if (counting.invalidations === undefined) return;
+    publish(change, reason, stopping.signal).catch((error: unknown) =>
+      log.warn({ change, detail: String(error) }, 'change not published'),
+    );
   };
 
   let running = true;

@@ -96,7 +96,7 @@ export class Decisions {
     }));
     const { value, floor, beganAtMs, provedAtMs } = landed;
     const { answer, asked } = value;
-    const isLagging = this.#freshness.recent.touched(subjectOf(question), source.lagMs ?? 0);
+    const isLagging = this.#freshness.recent.remainingMs(subjectOf(question), source.lagMs ?? 0) > 0;
     const expiresAtMs = beganAtMs + (isLagging ? 0 : (answer.ttlMs ?? route.ttlMs));
     const scope = answer.scope === 'exact' ? 'none' : answer.scope;
     const decision = sameDirection(asked, question) ? answer.decision : (answer.reverse ?? answer.decision);

@@ -25,12 +25,18 @@ export class RecentChanges {
     if (keepMs > 0) order.onApplied(() => this.#note());
   }
 
-  /** Whether a change of the last `ms` milliseconds touches the subject. */
-  touched(subject: Subject, ms: number): boolean {
-    if (ms === 0) return false;
-    const sinceMs = this.#clock.now() - ms;
+  /**
+   * In how many whole milliseconds the last change that touches the subject will be more than `lagMs` ago; 0 when it is
+   * already, or there was none.
+   */
+  remainingMs(subject: Subject, lagMs: number): number {
+    if (lagMs === 0) return 0;
+    const sinceMs = this.#clock.now() - lagMs;
+    const { stamps } = this.#order;
     const first = this.#entries.find(({ atMs }) => atMs >= sinceMs);
-    return first !== undefined && !this.#order.stamps.allow(first.floor, subject);
+    if (first === undefined || stamps.allow(first.floor, subject)) return 0;
+    const last = this.#entries.findLast(({ floor }) => !stamps.allow(floor, subject));
+    return Math.floor((last ?? first).atMs - sinceMs) + 1;
   }
 
   #note(): void {

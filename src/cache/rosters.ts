@@ -1,11 +1,13 @@
-/** Rosters remembered for the next login and looked up once however many ask. */
-import { createHash } from 'node:crypto';
-import type { Call, RosterProblem } from '../sources/source.ts';
+/** Rosters remembered for the next who asks, and looked up once however many ask. */
+import type { Call, RosterProblem, Source } from '../sources/source.ts';
 import type { Jid } from '../wire/jid.ts';
 import type { Roster } from '../wire/replies.ts';
 import { Flights } from './flights.ts';
 import type { Freshness } from './freshness.ts';
 import { Memory } from './memory.ts';
+import { Places } from './places.ts';
+import { RosterCounts } from './roster-counts.ts';
+import { versionOf } from './roster-version.ts';
 import type { Route } from './routes.ts';
 import type { Subject } from './stamps.ts';
 
@@ -18,12 +20,19 @@ export interface FoundRoster {
 export interface FetchedRoster extends FoundRoster {
   /** Contacts that were left out, for the log. */
   readonly problems: readonly RosterProblem[];
+  /** For how long, in milliseconds, the source may still have answered with what was before the last change; 0: it has not. */
+  readonly lagsMs: number;
 }
+
+/** Of a source that does not say how many calls at once it takes. */
+const usualConcurrency = 32;
 
 export class Rosters {
   readonly memory: Memory<Roster>;
-  readonly flights: Flights<{ roster: Roster; problems: readonly RosterProblem[] }>;
+  readonly flights: Flights<{ roster: Roster; problems: readonly RosterProblem[]; wasDeaf: boolean }>;
+  readonly counts = new RosterCounts();
   readonly #freshness: Freshness;
+  readonly #places = new Map<Source, Places>();
 
   constructor(maxEntries: number, freshness: Freshness) {
     this.memory = new Memory(maxEntries, freshness.order);
@@ -31,14 +40,15 @@ export class Rosters {
     this.#freshness = freshness;
   }
 
+  /** What is remembered and may be served to who has seen `minSeq`. Of a source that may have missed changes it is nothing. */
   recall(user: Jid, route: Route, minSeq: number): FoundRoster | undefined {
-    const found = this.memory.recall(keyOf(user, route), user, subjectOf, this.#freshness.clock.now());
-    const floor = Math.max(found?.floor ?? 0, this.#freshness.order.seen);
-    const entry = floor >= minSeq && this.#freshness.proof.isRecent() ? found : undefined;
+    const { order, proof, clock } = this.#freshness;
+    const found = this.memory.recall(keyOf(user, route), user, subjectOf, clock.now());
+    const floor = Math.max(found?.floor ?? 0, order.seen);
+    const isServed = floor >= minSeq && proof.isRecent() && route.source.isDeaf?.() !== true;
+    const entry = isServed ? found : undefined;
     this.memory.counts[entry === undefined ? 'misses' : 'hits'] += 1;
-    return entry === undefined
-      ? undefined
-      : { roster: entry.value, floor, provedAtMs: this.#freshness.proof.provedAtMs };
+    return entry === undefined ? undefined : { roster: entry.value, floor, provedAtMs: proof.provedAtMs };
   }
 
   /** What is remembered although its TTL is over; never what was invalidated. */
@@ -50,16 +60,40 @@ export class Rosters {
   /** Asks the source. @throws SourceUnavailable */
   async fetch(user: Jid, route: Route, minSeq: number, call: Call): Promise<FetchedRoster> {
     const { source } = route;
+    const { order } = this.#freshness;
     const key = keyOf(user, route);
     const { value, floor, beganAtMs, provedAtMs } = await this.flights.fly(key, subjectOf(user), minSeq, async () => {
       if (source.roster === undefined) throw new Error(`${source.name} (${source.type}) has no rosters`);
+      const wasDeaf = source.isDeaf?.() === true;
       const { items, pending, problems } = await source.roster(user, call);
-      return { roster: { version: versionOf(items, pending), items, pending }, problems };
+      return { roster: { version: versionOf(items, pending), items, pending }, problems, wasDeaf };
     });
-    const isLagging = this.#freshness.recent.touched(subjectOf(user), source.lagMs ?? 0);
-    if (route.ttlMs > 0 && this.#freshness.order.isSettled && !isLagging)
-      this.memory.remember(key, { value: value.roster, floor, expiresAtMs: beganAtMs + route.ttlMs });
-    return { ...value, floor, provedAtMs };
+    const { roster, problems, wasDeaf } = value;
+    const lagsMs = this.#lagOf(user, source, floor);
+    const isDeaf = wasDeaf || source.isDeaf?.() === true;
+    if (route.ttlMs > 0 && order.isSettled && lagsMs === 0 && !isDeaf)
+      this.memory.remember(key, { value: roster, floor, expiresAtMs: beganAtMs + route.ttlMs });
+    return { roster, problems, floor, provedAtMs, lagsMs };
+  }
+
+  /**
+   * Who looks up many rosters takes one of these for each. They are half of what the source takes at once: the other half
+   * is for who logs in meanwhile.
+   */
+  placesOf(source: Source): Places {
+    let places = this.#places.get(source);
+    if (places === undefined) {
+      places = new Places(Math.max(1, Math.floor((source.maxConcurrent ?? usualConcurrency) / 2)));
+      this.#places.set(source, places);
+    }
+    return places;
+  }
+
+  /** A change that the lookup knows of and that has not arrived here yet may have been made at this very moment. */
+  #lagOf(user: Jid, { lagMs = 0 }: Source, floor: number): number {
+    const { order, recent } = this.#freshness;
+    if (lagMs > 0 && order.ordering === 'numbered' && floor > order.seen) return lagMs;
+    return recent.remainingMs(subjectOf(user), lagMs);
   }
 }
 
@@ -69,19 +103,4 @@ function keyOf(user: Jid, route: Route): string {
 
 function subjectOf(user: Jid): Subject {
   return { operation: 'roster-refresh', jids: [user.bare], domains: [user.domain] };
-}
-
-/** The same content has the same version, whatever order the source lists it in (RFC 6121 section 2.6). */
-function versionOf(items: Roster['items'], pending: Roster['pending']): string {
-  const contacts = items
-    .map((item) => [item.jid, item.name ?? '', item.subscription, item.ask ?? '', ...item.groups.toSorted()])
-    .map((fields) => JSON.stringify(fields))
-    .toSorted();
-  const requests = pending.map(({ jid, text }) => JSON.stringify([jid, text ?? ''])).toSorted();
-  return createHash('sha256')
-    .update(contacts.join('\n'))
-    .update('\n\n')
-    .update(requests.join('\n'))
-    .digest('base64url')
-    .slice(0, 22);
 }

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts';
 import { SourceUnavailable } from '../sources/source.ts';
 
 /** What is kept back of the remaining time so that the reply still arrives in it: a tenth, at least 5 and at most 50 ms. */
-function reserveMs(remainingMs: number): number {
+export function reserveMs(remainingMs: number): number {
   return Math.min(50, Math.max(5, remainingMs / 10));
 }
 
@@ -13,6 +13,8 @@ function reserveMs(remainingMs: number): number {
  */
 export function beforeDeadline<T>(work: Promise<T>, deadlineMs: number, clock: Clock): Promise<T> {
   const remainingMs = deadlineMs - clock.now();
+  // A timer takes no infinite time: it would fire at once.
+  if (remainingMs === Infinity) return work;
   return new Promise<T>((resolve, reject) => {
     const timer = setTimeout(
       () => reject(new SourceUnavailable('timeout', 'no answer within the budget of the asker')),

@@ -122,7 +122,7 @@ async function askAll(asker: Asker, users: readonly string[], budgetMs: number):
 }
 
 async function askFor(asker: Asker, users: readonly string[], budgetMs: number): Promise<Answer | Trouble> {
-  const outcome = await asker.ask('roster-refresh', { users, reason: 'admin' }, budgetMs);
+  const outcome = await asker.ask('roster-refresh', { users, reason: 'changed' }, budgetMs);
   if ('trouble' in outcome) return outcome;
   const parsed = rosterReply.safeParse(outcome.reply);
   if (parsed.success) return parsed.data;

@@ -29,6 +29,7 @@ export async function createRosterHttpSource(config: RosterHttpConfig, context: 
     name: context.name,
     type: config.type,
     lagMs: config.lag_ms,
+    maxConcurrent: config.max_concurrent,
     roster(user, call) {
       const read = (body: Uint8Array, status: number) => (status === 404 ? rosterOf(user, []) : readRoster(user, body));
       return http.call({ method: 'GET', url: urlOf(user), accept, alsoAnswers, read }, call);

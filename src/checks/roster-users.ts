@@ -1,0 +1,25 @@
+/** Whose rosters are asked for: JIDs of users in their normal form, each once, and what is none with the reason. */
+import { InvalidJid, parseBareJid } from '../wire/jid.ts';
+import type { Jid } from '../wire/jid.ts';
+
+export interface RosterUsers {
+  readonly users: readonly Jid[];
+  /** Why not, by what was given. */
+  readonly unusable: ReadonlyMap<string, string>;
+}
+
+export function readUsers(texts: Iterable<string>): RosterUsers {
+  const users = new Map<string, Jid>();
+  const unusable = new Map<string, string>();
+  for (const text of texts) {
+    try {
+      const user = parseBareJid(text);
+      if (user.node === '') unusable.set(text, 'is no user; write user@domain');
+      else users.set(user.bare, user);
+    } catch (error) {
+      if (!(error instanceof InvalidJid)) throw error;
+      unusable.set(text, error.message);
+    }
+  }
+  return { users: [...users.values()], unusable };
+}
