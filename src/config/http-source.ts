@@ -1,8 +1,7 @@
 /** What every source that is asked over HTTP can be told about its calls, with the defaults and what each bounds. */
 import { z } from 'zod';
+import { callOptions, connections } from './call-options.ts';
 import { addressProblem, templateProblem } from './uri-template.ts';
-
-const maxTimeoutMs = 60_000;
 
 /** Printable, as RFC 9110 section 5.5 wants it: a line break would begin a header of its own. */
 const headerValue = z
@@ -40,19 +39,9 @@ function headerProblem(name: string): string | undefined {
   return undefined;
 }
 
-/** The common options. Times are in milliseconds. */
 export const httpOptions = {
-  timeout_ms: z.number().int().min(1).max(maxTimeoutMs).default(2_000),
-  connections: z.number().int().min(1).max(1_024).default(32),
-  lag_ms: z.number().int().min(0).max(maxTimeoutMs).default(0),
-  max_concurrent: z.number().int().min(1).max(10_000).default(32),
-  max_queued: z.number().int().min(0).max(100_000).default(512),
-  breaker: z
-    .strictObject({
-      failures: z.number().int().min(1).max(1_000).default(10),
-      half_open_after_ms: z.number().int().min(1).max(600_000).default(5_000),
-    })
-    .prefault({}),
+  ...callOptions,
+  connections: connections(32),
   headers: headers.default({}),
   authorization_header: headerValue.optional(),
   insecure: z.boolean().default(false),

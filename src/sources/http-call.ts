@@ -6,20 +6,12 @@
  * policy service that moves has to be configured anew, and the Authorization header goes where it was meant to go.
  */
 import { readFile } from 'node:fs/promises';
-import {
-  BrokenCircuitError,
-  BulkheadRejectedError,
-  CircuitState,
-  ConsecutiveBreaker,
-  bulkhead,
-  circuitBreaker,
-  handleWhen,
-} from 'cockatiel';
 import { Pool, errors } from 'undici';
 import type { HttpOptions } from '../config/http-source.ts';
-import { Deadline } from './deadline.ts';
+import type { Deadline } from './deadline.ts';
+import { createGuard } from './guard.ts';
 import { SourceUnavailable } from './source.ts';
-import type { Call, SourceContext, SourceOutcome } from './source.ts';
+import type { Call, SourceContext } from './source.ts';
 
 /** More than any verdict and any roster of a person. */
 export const maxBodyBytes = 1024 * 1024;
@@ -49,12 +41,6 @@ export interface HttpCaller {
   stop(): Promise<void>;
 }
 
-/**
- * What opens the circuit: the source was asked and could not answer. An answer that cannot be trusted does not, else
- * one bad record in it, asked for again and again, would keep everybody from being answered.
- */
-const opensTheCircuit: ReadonlySet<SourceOutcome> = new Set(['timeout', 'unreachable', 'bad-status']);
-
 const brokenCodes: ReadonlySet<string> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 
 const noHttp = [errors.HTTPParserError, errors.HeadersOverflowError, errors.ResponseContentLengthMismatchError];
@@ -68,7 +54,6 @@ export async function createHttpCaller(
   options: HttpOptions,
   context: SourceContext,
 ): Promise<HttpCaller> {
-  const { log, clock, observe } = context;
   const pool = new Pool(origin, {
     connections: options.connections,
     pipelining: 1,
@@ -78,81 +63,32 @@ export async function createHttpCaller(
     maxResponseSize: maxBodyBytes,
     connect: { timeout: options.timeout_ms, ...(await tlsOptions(options)) },
   });
-  const places = bulkhead(options.max_concurrent, options.max_queued);
-  const breaker = circuitBreaker(
-    handleWhen((error) => error instanceof SourceUnavailable && opensTheCircuit.has(error.outcome)),
-    {
-      halfOpenAfter: options.breaker.half_open_after_ms,
-      breaker: new ConsecutiveBreaker(options.breaker.failures),
-    },
-  );
-  breaker.onBreak(() => log.warn({ origin, retry_after_ms: options.breaker.half_open_after_ms }, 'circuit opened'));
-  breaker.onReset(() => log.info({ origin }, 'circuit closed'));
+  const guard = createGuard(origin, options, context, (error) => asUnavailable(error, origin));
 
-  async function exchange<T>(request: HttpRequest<T>, call: Call, deadline: Deadline): Promise<T> {
-    const { signal } = deadline;
+  async function exchange<T>(request: HttpRequest<T>, call: Call, { signal }: Deadline): Promise<T> {
     const path = request.url.slice(origin.length);
-    try {
-      const send = () =>
-        pool.request({
-          method: request.method,
-          path: path.startsWith('/') ? path : `/${path}`,
-          headers: headersOf(request, call, options),
-          body: request.json === undefined ? null : JSON.stringify(request.json),
-          signal,
-        });
-      const response = await send().catch((error: unknown) => {
-        if (request.once === true || !isBroken(error)) throw error;
-        return send();
+    const send = () =>
+      pool.request({
+        method: request.method,
+        path: path.startsWith('/') ? path : `/${path}`,
+        headers: headersOf(request, call, options),
+        body: request.json === undefined ? null : JSON.stringify(request.json),
+        signal,
       });
-      const status = response.statusCode;
-      if ((status < 200 || status > 299) && request.alsoAnswers?.includes(status) !== true) {
-        await response.body.dump({ limit: maxDiscardedBytes, signal }).catch(() => undefined);
-        throw new SourceUnavailable('bad-status', `status ${status} of ${origin}`);
-      }
-      return request.read(await response.body.bytes(), status);
-    } catch (error) {
-      throw deadline.reason ?? asUnavailable(error, origin);
+    const response = await send().catch((error: unknown) => {
+      if (request.once === true || !isBroken(error)) throw error;
+      return send();
+    });
+    const status = response.statusCode;
+    if ((status < 200 || status > 299) && request.alsoAnswers?.includes(status) !== true) {
+      await response.body.dump({ limit: maxDiscardedBytes, signal }).catch(() => undefined);
+      throw new SourceUnavailable('bad-status', `status ${status} of ${origin}`);
     }
-  }
-
-  async function guarded<T>(request: HttpRequest<T>, call: Call): Promise<T> {
-    // One trial call at a time finds out whether the source is back. Others would wait for it, without any bound.
-    if (breaker.state === CircuitState.HalfOpen) throw new BrokenCircuitError();
-    let asked = false;
-    const deadline = new Deadline(options.timeout_ms, call.signal, () =>
-      asked
-        ? new SourceUnavailable('timeout', `no answer of ${origin} within ${options.timeout_ms} ms`)
-        : new SourceUnavailable('bulkhead-full', `no place within ${options.timeout_ms} ms to call ${origin}`),
-    );
-    const work = () =>
-      places.execute(() => {
-        asked = true;
-        // While a connection is being made, aborting has no effect: the place must not be held until that ends.
-        return Promise.race([exchange(request, call, deadline), deadline.passed]);
-      }, deadline.signal);
-    try {
-      // A trial that is abandoned closes the circuit. The count of failures stays, so the next failure opens it again.
-      return await Promise.race([breaker.execute(work), deadline.passed]);
-    } finally {
-      deadline.release();
-    }
+    return request.read(await response.body.bytes(), status);
   }
 
   return {
-    async call(request, call) {
-      const startedAtMs = clock.now();
-      const observed = (outcome: SourceOutcome | 'ok') => observe(outcome, (clock.now() - startedAtMs) / 1000);
-      try {
-        const answer = await guarded(request, call);
-        observed('ok');
-        return answer;
-      } catch (error) {
-        const unavailable = asUnavailable(error, origin);
-        if (unavailable instanceof SourceUnavailable) observed(unavailable.outcome);
-        throw unavailable;
-      }
-    },
+    call: (request, call) => guard.run((deadline) => exchange(request, call, deadline), call),
     stop: () => pool.destroy(),
   };
 }
@@ -180,12 +116,6 @@ function isBroken(error: unknown): boolean {
 /** What a failed call is called. What is no failure of a call, a mistake of ours, stays what it is. */
 function asUnavailable(error: unknown, origin: string): unknown {
   if (error instanceof SourceUnavailable) return error;
-  if (error instanceof BrokenCircuitError) {
-    return new SourceUnavailable('breaker-open', `${origin} has failed too often and is left alone`);
-  }
-  if (error instanceof BulkheadRejectedError) {
-    return new SourceUnavailable('bulkhead-full', `too many calls to ${origin} are waiting`);
-  }
   if (error instanceof errors.ResponseExceededMaxSizeError) {
     return new SourceUnavailable('bad-answer', `more than ${maxBodyBytes} bytes of ${origin}`);
   }
