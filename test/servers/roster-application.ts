@@ -16,11 +16,7 @@ export interface Contact {
 /** A body that was posted to it: the operation and its fields. */
 export type Told = Readonly<Record<string, unknown>>;
 
-/** A request for a roster, held by the test. What it answers was read when it came. */
-export interface Held {
-  readonly user: string;
-  answer(): void;
-}
+export type Roster = Readonly<Record<string, Contact>>;
 
 export class RosterApplication {
   /** How often each user's roster was asked for, since `forget`. */
@@ -38,7 +34,8 @@ export class RosterApplication {
   readonly #rosters = new Map<string, Map<string, Contact>>();
   readonly #watchers = new Set<() => void>();
   readonly #server: Server;
-  #held: Held[] | undefined;
+  #isHeld: (user: string, roster: Roster) => boolean = () => false;
+  readonly #held: { readonly user: string; answer(): void }[] = [];
   #underWay = 0;
 
   static async start(): Promise<RosterApplication> {
@@ -96,25 +93,20 @@ export class RosterApplication {
     this.highestConcurrency = this.#underWay;
   }
 
-  /** From now on requests for rosters wait for the test, which answers them in whatever order. */
-  hold(): void {
-    this.#held = [];
+  /** From now on the requests that match wait for `letGo`. What they will be answered is what the roster is when they come. */
+  hold(matches: (user: string, roster: Roster) => boolean = () => true): void {
+    this.#isHeld = matches;
   }
 
-  /** The first held request that matches, waiting for it if need be. */
-  async takeHeld(user: string): Promise<Held> {
-    await this.until(() => this.#held?.some((held) => held.user === user) ?? false);
-    const index = this.#held?.findIndex((held) => held.user === user) ?? -1;
-    const [held] = this.#held?.splice(index, 1) ?? [];
-    if (held === undefined) throw new Error('nothing is held');
-    return held;
+  /** Resolves when a request for this user's roster is held. */
+  untilHeld(user: string): Promise<void> {
+    return this.until(() => this.#held.some((held) => held.user === user));
   }
 
   /** Answers what is held, and holds nothing any longer. */
   letGo(): void {
-    const held = this.#held ?? [];
-    this.#held = undefined;
-    for (const one of held) one.answer();
+    this.#isHeld = () => false;
+    for (const { answer } of this.#held.splice(0)) answer();
   }
 
   /** Resolves when the condition holds after something was asked, answered or told. */
@@ -150,7 +142,7 @@ export class RosterApplication {
       return this.failsWith === 0 ? send(this.decide(told)) : refuse();
     }
     const user = decodeURIComponent((request.url ?? '').split('/').at(-1) ?? '');
-    const roster = Object.fromEntries(this.#rosters.get(user) ?? []);
+    const roster: Roster = Object.fromEntries(this.#rosters.get(user) ?? []);
     this.asked.set(user, (this.asked.get(user) ?? 0) + 1);
     this.#underWay += 1;
     this.highestConcurrency = Math.max(this.highestConcurrency, this.#underWay);
@@ -160,7 +152,7 @@ export class RosterApplication {
       this.#look();
     });
     const answer = (): void => (this.failsWith === 0 ? send(roster) : refuse());
-    if (this.#held !== undefined) this.#held.push({ user, answer });
+    if (this.#isHeld(user, roster)) this.#held.push({ user, answer });
     else if (this.answerMs > 0) setTimeout(answer, this.answerMs);
     else answer();
     this.#look();

@@ -73,7 +73,7 @@ describe('with an application that answers', () => {
         `${String(xml('iq', { type: 'get', id: 'roster' }, rosterQuery()))}${String(xml('presence'))}`,
       );
     }
-    await scene.application.takeHeld(alice).then((held) => held.answer());
+    await scene.application.untilHeld(alice);
     scene.application.letGo();
 
     for (const client of ours) expect(itemsIn(await client.reply('roster')).map(({ jid }) => jid)).toEqual([bob]);

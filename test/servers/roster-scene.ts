@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { connect } from 'nats';
 import type { NatsConnection } from 'nats';
 import { decodeMessagePack } from '../../src/wire/messagepack.ts';
+import { Proxy } from '../freshness/proxy.ts';
 import { builtMain } from './built.ts';
 import { run } from './cli.ts';
 import type { Ran } from './cli.ts';
@@ -30,6 +31,8 @@ export interface RosterScene {
   readonly workers: readonly [WorkerProcess, WorkerProcess];
   /** At a.test and b.test; the second is absent where one is enough. */
   readonly nodes: readonly Prosody[];
+  /** Between each node and the broker. */
+  readonly proxies: readonly Proxy[];
   /** Ports of the nodes' HTTP servers. */
   readonly httpPorts: readonly number[];
   /** Logs in at the node of the JID's domain, takes the roster and becomes available. All are disconnected by `stop`. */
@@ -97,9 +100,12 @@ export async function startRosterScene(given: RosterSceneOptions = {}): Promise<
     const s2sPorts = await freePorts(names.length);
     const httpPorts = await freePorts(names.length);
     const peers = Object.fromEntries(names.map((name, index) => [name, s2sPorts[index] ?? 0]));
+    const proxies = names.map(() => new Proxy(broker.port));
+    const proxyPorts = await Promise.all(proxies.map((proxy) => proxy.start()));
+    stops.push(() => Promise.all(proxies.map((proxy) => proxy.stop())));
     const startNode = async (name: string, index: number): Promise<Prosody> => {
       const node = await startProsody({
-        natsUrl: broker.url,
+        natsUrl: `nats://127.0.0.1:${proxyPorts[index] ?? 0}`,
         host: name,
         s2sPort: s2sPorts[index] ?? 0,
         peers,
@@ -107,6 +113,7 @@ export async function startRosterScene(given: RosterSceneOptions = {}): Promise<
         options: `http_ports = { ${httpPorts[index] ?? 0} }
 http_interfaces = { "127.0.0.1" }
 warder_server_name = "${name}"
+warder_nats_reconnect_max = 0.5
 warder_checks = {}
 warder_timeouts = { ["roster-refresh"] = 30, ["roster-set"] = 30, ["roster-subscription"] = 30 }
 ${given.options ?? ''}`,
@@ -124,6 +131,7 @@ ${given.options ?? ''}`,
       application,
       workers,
       nodes,
+      proxies,
       httpPorts,
       logIn: (user, resource) => logIn(nodes, user, resource),
       // A round trip: the broker has sent here what came before.
