@@ -1,6 +1,7 @@
 /** A source whose answers a test lets go one by one, in whatever order it likes. */
-import type { Answer, Question, RosterAnswer, Source } from '../src/sources/source.ts';
+import type { Answer, Question, RosterAnswer, RosterChange, Source } from '../src/sources/source.ts';
 import type { Jid } from '../src/wire/jid.ts';
+import type { Decision } from '../src/wire/replies.ts';
 
 interface Asked<Q, A> {
   readonly question: Q;
@@ -14,6 +15,7 @@ export class HeldSource implements Source {
   lagMs = 0;
   readonly asked: Asked<Question, Answer>[] = [];
   readonly askedRosters: Asked<Jid, RosterAnswer>[] = [];
+  readonly told: Asked<RosterChange, Decision>[] = [];
   #waiting: (() => void)[] = [];
 
   identity(question: Question): string {
@@ -35,9 +37,16 @@ export class HeldSource implements Source {
     });
   }
 
+  rosterChange(question: RosterChange): Promise<Decision> {
+    return new Promise((answer, fail) => {
+      this.told.push({ question, answer, fail });
+      this.#wake();
+    });
+  }
+
   /** Resolves once so many questions have been asked in all. */
   async untilAsked(count: number): Promise<void> {
-    while (this.asked.length + this.askedRosters.length < count) {
+    while (this.asked.length + this.askedRosters.length + this.told.length < count) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }

@@ -4,6 +4,7 @@ import { Command, Option } from 'commander';
 import type { Jid } from '../wire/jid.ts';
 import { askForDecision } from './ask-for-decision.ts';
 import type { AskOptions } from './ask-for-decision.ts';
+import { rosterSetCommand, rosterSubscriptionCommand } from './check-roster.ts';
 import { connectedJid, hooks, joinEvents, kinds, stanzaQuestion } from './check-requests.ts';
 import type { StanzaOptions } from './check-requests.ts';
 import type { Asked } from './explain-decision.ts';
@@ -21,6 +22,8 @@ export function checkCommand(): Command {
   check.addCommand(stanzaCommand());
   check.addCommand(joinCommand());
   check.addCommand(sessionCommand());
+  check.addCommand(rosterSetCommand(addCommonOptions));
+  check.addCommand(rosterSubscriptionCommand(addCommonOptions));
   return check;
 }
 
@@ -32,6 +35,9 @@ Examples:
   warder check stanza --from alice@localhost --to bob@localhost
   warder check join --user alice@localhost --room lobby@rooms.localhost
   warder check session --user alice@localhost --ip 192.0.2.7
+
+roster-set and roster-subscription are no mere questions: the application is
+told, and does what it agrees to.
 `;
 
 function addCommonOptions(command: Command): Command {

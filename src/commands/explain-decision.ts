@@ -58,6 +58,7 @@ export function explainDecision(
   const rows: [string, string][] = [];
   if (answer.verdict === 'deny' || answer.verdict === 'defer') rows.push(['error', errorWords(answer)]);
   if (answer.stanza !== undefined) rows.push(['instead', printable(answer.stanza)]);
+  if (answer.item !== undefined) rows.push(['instead', itemWords(answer.item)]);
   if (answer.notify !== undefined)
     rows.push(['notify', `where the hook is configured to: ${printable(answer.notify)}`]);
   if (answer.reason !== undefined) rows.push(['reason', printable(answer.reason)]);
@@ -70,6 +71,13 @@ export function explainDecision(
   rows.push(['remember', rememberWords(asked, answer)], ...context);
   const sentence = wrap(printable(asked.means[answer.verdict]), title.length + 2);
   return `${paint(colour, title)}: ${sentence}\n${columns(rows)}`;
+}
+
+function itemWords({ name, groups }: NonNullable<DecisionAnswer['item']>): string {
+  const called = name === undefined ? 'without a name' : `named ${JSON.stringify(printable(name))}`;
+  const where =
+    groups.length === 0 ? 'in no group' : `in ${groups.map((group) => JSON.stringify(printable(group))).join(', ')}`;
+  return `${called}, ${where}`;
 }
 
 function errorWords({ error, verdict }: DecisionAnswer): string {

@@ -55,7 +55,7 @@ function explained(trouble: Trouble, { nats, from }: Target, operation: Operatio
     case 'timeout':
       return {
         title: `a worker took the request and has not answered within ${budgetMs} ms`,
-        meaning: 'it is stopped, stuck, or cut off from the broker; hooks use their own fallback after their own time',
+        meaning: `it is stopped, stuck, or cut off from the broker; hooks use their own fallback after their own time${maybeDone(operation)}`,
         next: 'ask again, with a longer --timeout; look at the log and the metrics of the workers',
       };
     case 'bad-reply':
@@ -70,6 +70,12 @@ function explained(trouble: Trouble, { nats, from }: Target, operation: Operatio
         ...failureWords(trouble.failure, operation),
       };
   }
+}
+
+/** Whoever is told may have done it before the answer was lost. */
+function maybeDone(operation: Operation): string {
+  const isTold = operation === 'roster-set' || operation === 'roster-subscription';
+  return isTold ? '; the application may have been told all the same' : '';
 }
 
 function failureWords(kind: FailureKind, operation: Operation): Omit<Explained, 'title'> {
@@ -101,7 +107,7 @@ function failureWords(kind: FailureKind, operation: Operation): Omit<Explained, 
       };
     case 'source-unavailable':
       return {
-        meaning: `the source did not answer, or none is configured for ${operation} of this domain; hooks use their own fallback`,
+        meaning: `the source did not answer, or none is configured for ${operation} of this domain; hooks use their own fallback${maybeDone(operation)}`,
         next: 'the log of the workers names the source and what it did; `warder config check FILE` shows which source answers for whom',
       };
     case 'internal':

@@ -32,8 +32,16 @@ export function userJid(text: string): Jid {
   return jid;
 }
 
+/** A JID of anybody, without a resource. */
+export function bareJid(text: string): Jid {
+  return withoutResource(anyJid(text));
+}
+
 export function bareUserJid(text: string): Jid {
-  const jid = userJid(text);
+  return withoutResource(userJid(text));
+}
+
+function withoutResource(jid: Jid): Jid {
   if (jid.resource !== '') throw new InvalidArgumentError(`It has a resource; write it as ${jid.bare}`);
   return jid;
 }

@@ -25,7 +25,7 @@ describe('a configuration that is wrong', () => {
       yaml: 'nat: {}',
       want: [
         'w.yaml:1: nat: is unknown here; did you mean nats? ' +
-          'Known: nats, http, log, limits, cache, freshness, operations, sources',
+          'Known: nats, http, log, limits, cache, roster, freshness, operations, sources',
       ],
     },
     {
@@ -34,6 +34,11 @@ describe('a configuration that is wrong', () => {
       want: [
         'w.yaml:3: operations.join-check.ttl: is unknown here; did you mean ttl_ms? Known: ttl_ms, fallback, unproved_ms, sources',
       ],
+    },
+    {
+      name: 'a host with a user in it',
+      yaml: 'roster: { default_host: alice@example.org }',
+      want: ['w.yaml:1: roster.default_host: must be a host of the XMPP servers, such as example.org'],
     },
     {
       name: 'a text where a number belongs',
@@ -154,6 +159,34 @@ describe('a configuration that is wrong', () => {
       want: ['w.yaml:3: operations.roster-refresh.fallback: must be one of fail, stale, not the text "allow"'],
     },
     {
+      name: 'a source with a name that is taken',
+      yaml: 'sources:\n  deny: { type: static, file: p.yaml }',
+      want: [
+        'w.yaml:2: sources.deny: is always there without being configured, and answers deny to everything; give this source another name',
+      ],
+    },
+    {
+      name: 'a verdict where a roster is wanted',
+      yaml: 'operations:\n  roster-refresh: { sources: allow }',
+      want: [
+        'w.yaml:2: operations.roster-refresh.sources: allow is a verdict and cannot answer roster-refresh; ' +
+          'it can answer stanza-check, join-check, session-check, roster-set, roster-subscription',
+      ],
+    },
+    {
+      name: 'what nothing of a changed roster is remembered for',
+      yaml: 'operations:\n  roster-set:\n    ttl_ms: 5\n    fallback: stale',
+      want: [
+        'w.yaml:3: operations.roster-set.ttl_ms: is unknown here; Known: fallback, sources',
+        'w.yaml:4: operations.roster-set.fallback: must be one of fail, allow, deny, defer, not the text "stale"',
+      ],
+    },
+    {
+      name: 'a source that cannot be told of changed rosters',
+      yaml: `${policy}operations:\n  roster-set: { sources: policy }`,
+      want: [expect.stringContaining('a static source cannot answer roster-set; it can answer stanza-check,')],
+    },
+    {
       name: 'a secret that is not in the environment',
       yaml: 'nats: { token: { env: NATS_TOKEN } }',
       want: ['w.yaml:1: nats.token: the environment has no variable NATS_TOKEN'],
@@ -247,6 +280,24 @@ describe('a configuration that is right', () => {
       yaml: `${policy}operations: { join-check: { sources: { a.example: policy, "*": { source: policy, ttl_ms: 5 } } } }`,
       want: ({ operations }) => operations['join-check'].sources,
       be: { 'a.example': whole, '*': { ...whole, ttl_ms: 5 } },
+    },
+    {
+      name: 'changed rosters, which are refused where nothing else is said',
+      yaml: '',
+      want: ({ operations }) => [operations['roster-set'], operations['roster-subscription']],
+      be: Array.from({ length: 2 }, () => ({ fallback: 'fail', sources: { '*': { source: 'deny' } } })),
+    },
+    {
+      name: 'changed rosters of one domain, without a word about the others',
+      yaml: 'operations: { roster-set: { sources: { a.example: allow } } }',
+      want: ({ operations }) => operations['roster-set'].sources,
+      be: { 'a.example': { source: 'allow' }, '*': { source: 'deny' } },
+    },
+    {
+      name: 'verdicts as sources',
+      yaml: 'operations: { stanza-check: { sources: allow }, join-check: { sources: deny }, session-check: { sources: allow } }',
+      want: ({ operations }) => [operations['stanza-check'].sources, operations['join-check'].sources],
+      be: [{ '*': { source: 'allow' } }, { '*': { source: 'deny' } }],
     },
     {
       name: 'brokers with commas between them',

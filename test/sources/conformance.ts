@@ -72,6 +72,8 @@ export interface HttpSubject {
   ask(source: Source, call: Call): Promise<unknown>;
   /** By name: the body of a 200, and what has to come of it. */
   readonly answers: Readonly<Record<string, { readonly body: string; readonly is: unknown }>>;
+  /** What is told and not asked is never sent twice. */
+  readonly once?: true;
   /** By name: bodies that are no answer. */
   readonly rubbish: Readonly<Record<string, string>>;
 }
@@ -179,24 +181,35 @@ export function conformsAsHttpSource(title: string, subject: HttpSubject): void 
       expect(await outcome()).toBe('unreachable');
     });
 
-    it('asks once more when a connection breaks before the answer, as when the service restarts', async () => {
-      await open();
-      service.behave = answer(200, good.body);
-      await outcome();
-      service.behave = (response) => {
+    if (subject.once) {
+      it('never tells twice, also when a connection breaks before the answer', async () => {
+        await open();
         service.behave = answer(200, good.body);
-        response.socket?.destroy();
-      };
-      expect(await outcome()).toBe('ok');
-      expect(service.seen).toHaveLength(3);
-    });
+        await outcome();
+        service.behave = (response) => void response.socket?.destroy();
+        expect(await outcome()).toBe('unreachable');
+        expect(service.seen).toHaveLength(2);
+      });
+    } else {
+      it('asks once more when a connection breaks before the answer, as when the service restarts', async () => {
+        await open();
+        service.behave = answer(200, good.body);
+        await outcome();
+        service.behave = (response) => {
+          service.behave = answer(200, good.body);
+          response.socket?.destroy();
+        };
+        expect(await outcome()).toBe('ok');
+        expect(service.seen).toHaveLength(3);
+      });
 
-    it('asks once more and no more', async () => {
-      await open();
-      service.behave = (response) => void response.socket?.destroy();
-      expect(await outcome()).toBe('unreachable');
-      expect(service.seen).toHaveLength(2);
-    });
+      it('asks once more and no more', async () => {
+        await open();
+        service.behave = (response) => void response.socket?.destroy();
+        expect(await outcome()).toBe('unreachable');
+        expect(service.seen).toHaveLength(2);
+      });
+    }
 
     it('ends a call that nobody waits for, and does not blame the service', async () => {
       await open({ breaker: { failures: 1 } });

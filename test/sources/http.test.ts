@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readDecision } from '../../src/sources/http.ts';
-import type { Answer, Question, Source } from '../../src/sources/source.ts';
+import type { Answer, Question, RosterChange, Source } from '../../src/sources/source.ts';
 import { parseBareJid } from '../../src/wire/jid.ts';
-import { joinQuestion, sessionQuestion, stanzaQuestion } from '../questions.ts';
+import { contactChange, joinQuestion, sessionQuestion, stanzaQuestion, subscriptionChange } from '../questions.ts';
 import { conformsAsHttpSource } from './conformance.ts';
 import { make, patient } from './context.ts';
 import { HttpService, answer } from './http-service.ts';
@@ -84,6 +84,69 @@ conformsAsHttpSource('http, roster-refresh', {
     'a contact without JID': '{"items":[{"name":"Bob"}]}',
     'a list': '[{"jid":"bob@localhost"}]',
   },
+});
+
+const errorRubbish = Object.fromEntries(
+  Object.entries(rubbish).filter(([name]) => !/stanza$|ttl_ms|scope|notify/.test(name)),
+);
+
+conformsAsHttpSource('http, roster-set', {
+  type: 'http',
+  options: (url) => ({ url }),
+  once: true,
+  ask: (source, call) =>
+    Promise.resolve(source.rosterChange?.(contactChange({ name: 'Bob', groups: ['Friends'] }), call)),
+  answers: {
+    allow: { body: '{"verdict":"allow","reason":"why not"}', is: { verdict: 'allow', reason: 'why not' } },
+    deny: {
+      body: '{"verdict":"deny","error":{"condition":"forbidden","text":"no"}}',
+      is: { verdict: 'deny', error: { condition: 'forbidden', text: 'no' } },
+    },
+    drop: { body: '{"verdict":"drop"}', is: { verdict: 'drop' } },
+    'defer, without what has no meaning here': {
+      body: '{"verdict":"defer","ttl_ms":5,"scope":"pair","notify":"<a>","stanza":"<a>","item":{"name":"x"}}',
+      is: { verdict: 'defer' },
+    },
+    'modify of all': {
+      body: '{"verdict":"modify","item":{"name":"Robert","groups":["Staff","Staff",""]}}',
+      is: { verdict: 'modify', item: { name: 'Robert', groups: ['Staff'] } },
+    },
+    'modify of the name alone': {
+      body: '{"verdict":"modify","item":{"name":"Robert","groups":null}}',
+      is: { verdict: 'modify', item: { name: 'Robert', groups: ['Friends'] } },
+    },
+    'modify of the groups alone, as a set': {
+      body: '{"verdict":"modify","item":{"groups":{"Staff":true,"Friends":false}}}',
+      is: { verdict: 'modify', item: { name: 'Bob', groups: ['Staff'] } },
+    },
+    'modify to no name and no group': {
+      body: '{"verdict":"modify","item":{"name":"","groups":[]}}',
+      is: { verdict: 'modify', item: { groups: [] } },
+    },
+  },
+  rubbish: {
+    ...errorRubbish,
+    'modify without an item': '{"verdict":"modify"}',
+    'modify with an item that says nothing': '{"verdict":"modify","item":{"nmae":"Robert"}}',
+    'an item that is a list': '{"verdict":"modify","item":[]}',
+    'a name that is a number': '{"verdict":"modify","item":{"name":7}}',
+    'a group that is a number': '{"verdict":"modify","item":{"groups":[7]}}',
+    'a name that XML forbids': '{"verdict":"modify","item":{"name":"a\\u0001b"}}',
+    'a group that XML forbids': '{"verdict":"modify","item":{"groups":["a\\uffffb"]}}',
+  },
+});
+
+conformsAsHttpSource('http, roster-subscription', {
+  type: 'http',
+  options: (url) => ({ url }),
+  once: true,
+  ask: (source, call) => Promise.resolve(source.rosterChange?.(subscriptionChange(), call)),
+  answers: {
+    allow: { body: '{"verdict":"allow"}', is: { verdict: 'allow' } },
+    deny: { body: '{"verdict":"deny"}', is: { verdict: 'deny' } },
+    drop: { body: '{"verdict":"drop"}', is: { verdict: 'drop' } },
+  },
+  rubbish: { ...errorRubbish, modify: '{"verdict":"modify","item":{"name":"Robert"}}' },
 });
 
 describe('http', () => {
@@ -214,6 +277,47 @@ describe('http', () => {
     for (const question of [stanzaQuestion({ stanza: undefined }), joinQuestion(), sessionQuestion()]) {
       await expect(decide(question)).rejects.toMatchObject({ outcome: 'bad-answer' });
     }
+  });
+
+  it.each<[string, RosterChange, object]>([
+    [
+      'a contact with a name and groups',
+      contactChange({ contact: 'Bob@LOCALHOST', name: 'Bob', groups: ['A'] }),
+      { operation: 'roster-set', contact: 'bob@localhost', name: 'Bob', groups: ['A'], remove: false },
+    ],
+    [
+      'a contact that goes',
+      contactChange({ remove: true }),
+      { operation: 'roster-set', contact: 'bob@localhost', groups: [], remove: true },
+    ],
+    [
+      'a request for subscription',
+      subscriptionChange({ direction: 'in', text: 'me!' }),
+      {
+        operation: 'roster-subscription',
+        contact: 'bob@localhost',
+        direction: 'in',
+        action: 'subscribe',
+        text: 'me!',
+      },
+    ],
+    [
+      'a cancelled subscription',
+      subscriptionChange({ action: 'unsubscribed' }),
+      { operation: 'roster-subscription', contact: 'bob@localhost', direction: 'out', action: 'unsubscribed' },
+    ],
+  ])('tells of %s, with the key by which to know a repetition', async (_, change, fields) => {
+    await open();
+    await source.rosterChange?.(change, patient);
+    expect(asked()).toEqual([{ ...fields, user: 'alice@localhost', id: change.request.id, server: 'node@test' }]);
+  });
+
+  it('takes no other item for a contact that goes', async () => {
+    await open();
+    service.behave = answer(200, '{"verdict":"modify","item":{"name":"Robert"}}');
+    await expect(source.rosterChange?.(contactChange({ remove: true }), patient)).rejects.toMatchObject({
+      outcome: 'bad-answer',
+    });
   });
 
   it('tells that an account is gone, with the key by which to know a repetition; any 2xx will do', async () => {
