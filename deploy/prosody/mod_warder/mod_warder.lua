@@ -2,6 +2,7 @@
 -- This file puts the parts together; each part's own file says what it does. Options: README.md.
 
 local ask = module:require "ask";
+local change_feed = module:require "change_feed";
 local connection = module:require "connection";
 local decide = module:require "decide";
 local join_check = module:require "join_check";
@@ -19,14 +20,18 @@ local is_account_host = module:get_host_type() == "local";
 
 -- Without a connection the hooks stay: what cannot be asked takes its fallback.
 local client, release = connection.acquire();
-local near, forget = shared_cache.acquire(client, settings);
+local has_rosters, has_near = settings.roster and is_account_host, shared_cache.is_wanted(settings);
+local feed, unfollow, near, forget;
+if client and (has_rosters or has_near) then feed, unfollow = change_feed.acquire(client, settings); end
+if feed and has_near then near, forget = shared_cache.acquire(feed, settings); end
+local knowing = near or feed;
 local asker = client and ask.new({
 	client = client;
 	server = settings.server;
 	prefix = settings.prefix;
 	encoding = settings.encoding;
 	max_stanza_bytes = settings.max_stanza_bytes;
-	min_seq = near and function () return near:min_seq(); end;
+	min_seq = knowing and function () return knowing:min_seq(); end;
 }) or nil;
 
 local decider = decide.new(settings, asker, near);
@@ -37,12 +42,13 @@ if settings.checks["stanza-check"] then stanza_check.start(settings, decider, ve
 if settings.checks["join-check"] and not is_account_host then join_check.start(decider, verdicts, waiting_line); end
 if settings.checks["session-check"] and is_account_host then session_check.start(decider, verdicts); end
 if settings.checks["user-removed"] and is_account_host then user_removed.start(settings, asker); end
-if settings.roster and is_account_host then roster.start(settings, decider, asker); end
+if has_rosters then roster.start(settings, decider, asker); end
 
 local stop_stats = stats.start(decider);
 
 function module.unload()
 	stop_stats();
 	if forget then forget(); end
+	if unfollow then unfollow(); end
 	if release then release(); end
 end

@@ -1,29 +1,26 @@
--- The near cache that all hosts of this Prosody process share, one for each subject prefix as there is one connection, and
--- what keeps it fresh: the changes as the broker tells them. So each change is received once, whatever the number of hosts.
+-- The near cache that all hosts of this Prosody process share, one for each feed of changes, which keeps it fresh.
 -- Never raises: a fault in here costs a question, not a stanza.
 --
 -- local shared_cache = module:require "shared_cache";
--- local near, release = shared_cache.acquire(client, settings);   -- nil where this host shall remember nothing
--- function module.unload() release(); end      -- a second after the last release it ends, and nothing stays subscribed;
---     acquired again meanwhile, as by a reload, it goes on
+-- shared_cache.is_wanted(settings)      whether this host shall remember anything
+-- local near, release = shared_cache.acquire(feed, settings);      feed as in change_feed.lib.lua
+-- function module.unload() release(); end      -- a second after the last release it ends; acquired again meanwhile, as by a
+--     reload, it goes on
 --
 -- near:recall(operation, request) -> verdict as in near_cache.lib.lua, or nil when the workers have to be asked.
 --     Needs no async context: it never waits.
 -- near:hold(operation, request, verdict) -> hit, near:again(hit) -> verdict, or nil     as in near_cache.lib.lua
 -- near:ask(operation, request) -> answered     just before the question is sent; answered(reply) when the reply has come
--- near:min_seq(), near:seen()                  seen never goes down
+-- near:min_seq()                               what an answer must know
 -- near:stats() -> as in near_cache.lib.lua, and foreign: what claimed a number and was not from the stream
+-- near.prefix
 --
 -- What it holds and how old a proof may be are options of the process. After a reload with others it begins empty.
 
-local announce = module:require "announce";
-local codec = module:require "codec";
-local invalidation = module:require "invalidation";
 local near_cache = module:require "near_cache";
 
 local jid = require "util.jid";
 local monotonic = require "util.time".monotonic;
-local sha256 = require "util.hashes".sha256;
 local timer = require "util.timer";
 
 local find, byte = string.find, string.byte;
@@ -36,8 +33,6 @@ local shared = module:shared("/*/warder/near-caches");
 local linger = 1;
 
 local slash, dot = ("/."):byte(1, 2);
-
-local decode = invalidation.new_decoder { decode = codec.decode, split = jid.prepped_split };
 
 local near_methods = {};
 local near_mt = { __index = near_methods };
@@ -115,72 +110,45 @@ function near_methods:min_seq()
 	return max(self.floor, self.cache:min_seq());
 end
 
-function near_methods:seen()
-	return self.cache and max(self.floor, self.cache:seen()) or self.floor;
-end
-
 function near_methods:stats()
 	local stats = self.cache:stats();
-	stats.foreign = self.foreign;
+	stats.foreign = self.feed.foreign;
 	return stats;
-end
-
-local function on_numbered(self, message)
-	local sequence = message.headers and invalidation.sequence_of(message.headers, self.stream);
-	if not sequence then
-		self.foreign = self.foreign + 1;
-		return;
-	end
-	local before, change = self.cache:seen(), decode(message.payload);
-	self.cache:numbered(sequence, change);
-	-- Whoever waits for a change waits for those that were missed too.
-	if change or sequence ~= before + 1 then self.announcer:changed(); end
-end
-
-local function on_connected(self)
-	self.cache:connected(self.client.server_info.jetstream == true);
 end
 
 -- An empty cache by these options. Who has seen a change is not answered from before it because of that.
 local function renew(self, settings)
-	self.floor = self:seen();
+	if self.unfollow then self.unfollow(); end
+	local cache = near_cache.new {
+		clock = monotonic; bound = settings.staleness_bound; max_entries = settings.near_cache_entries;
+	};
+	self.floor, self.cache = self.feed.seen, cache;
 	self.max_entries, self.bound = settings.near_cache_entries, settings.staleness_bound;
-	self.cache = near_cache.new { clock = monotonic; bound = self.bound; max_entries = self.max_entries };
-	if self.client:connected() then on_connected(self); end
+	self.unfollow = self.feed:follow {
+		connected = function (has_jetstream) cache:connected(has_jetstream); end;
+		numbered = function (sequence, change) cache:numbered(sequence, change); end;
+		heard = function (change) cache:heard(change); end;
+	};
 end
 
-local function start(client, settings, floor)
-	local prefix = settings.prefix;
-	local self = setmetatable({
-		client = client; prefix = prefix; holders = {}; foreign = 0; floor = floor; has_senders = false;
-		stream = invalidation.stream_name(prefix, function (text) return sha256(text, true); end);
-	}, near_mt);
+local function start(feed, settings)
+	local self = setmetatable({ feed = feed; prefix = feed.prefix; holders = {}; has_senders = false }, near_mt);
 	renew(self, settings);
-	self.announcer = announce.start {
-		client = client; prefix = prefix; name = settings.server; seen = function () return self:seen(); end;
-	};
-	self.stops = {
-		client:subscribe(prefix..".invalidated", function (message) on_numbered(self, message); end);
-		client:subscribe(prefix..".invalidate", function (message) self.cache:heard(decode(message.payload)); end);
-		client:on_status(function (status) if status == "connected" then on_connected(self); end end);
-		function () self.announcer:stop(); end;
-	};
-	shared[prefix] = self;
+	shared[feed.prefix] = self;
 	return self;
 end
 
 local function stop(self)
 	if shared[self.prefix] == self then shared[self.prefix] = nil; end
-	for _, undo in ipairs(self.stops) do undo(); end
-	self.stops = {};
+	self.unfollow();
 end
 
-local function find_or_start(client, settings)
-	local self = shared[settings.prefix];
-	if not self then return start(client, settings, 0); end
-	if self.client ~= client then
+local function find_or_start(feed, settings)
+	local self = shared[feed.prefix];
+	if not self then return start(feed, settings); end
+	if self.feed ~= feed then
 		stop(self);
-		return start(client, settings, self:seen());
+		return start(feed, settings);
 	end
 	if self.max_entries ~= settings.near_cache_entries or self.bound ~= settings.staleness_bound then
 		renew(self, settings);
@@ -188,9 +156,12 @@ local function find_or_start(client, settings)
 	return self;
 end
 
-local function acquire(client, settings)
-	if not client or not settings.near_cache or settings.near_cache_entries == 0 then return nil; end
-	local self, holder = find_or_start(client, settings), {};
+local function is_wanted(settings)
+	return settings.near_cache and settings.near_cache_entries > 0;
+end
+
+local function acquire(feed, settings)
+	local self, holder = find_or_start(feed, settings), {};
 	self.holders[holder] = true;
 	return self, function ()
 		self.holders[holder] = nil;
@@ -200,4 +171,4 @@ local function acquire(client, settings)
 	end;
 end
 
-return { acquire = acquire };
+return { is_wanted = is_wanted; acquire = acquire };
