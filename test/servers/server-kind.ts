@@ -1,0 +1,23 @@
+/** A kind of XMPP server that Warder's hook is made for, as the behaviours that all of them share need to know it. */
+import type { ServerOptions, XmppServer } from './xmpp-server.ts';
+import type { Element } from './xmpp-client.ts';
+
+export interface ServerKind {
+  readonly name: string;
+  /** @throws Error with the server's output when it does not come up. */
+  start(options: ServerOptions): Promise<XmppServer>;
+  /** Whether a client gets what is sent to it while something that it has sent is being asked about. */
+  readonly receivesWhileAsking: boolean;
+  /** In its log when something in it went wrong that nobody provided for. */
+  readonly crashed: RegExp;
+  /** What a client's attempt to connect rejects with when its session is refused with this error. */
+  refusal(error: RefusedWith): Readonly<Record<string, unknown>>;
+  /** Whether an element refuses what was sent under this id before there was a session. */
+  refusesEarly(element: Element, id: string): boolean;
+}
+
+export interface RefusedWith {
+  readonly type: string;
+  readonly condition: string;
+  readonly text?: string;
+}
