@@ -13,10 +13,12 @@ import { Rosters } from './cache/rosters.ts';
 import { Routes } from './cache/routes.ts';
 import type { Change } from './changes.ts';
 import type { Parts } from './checks/ask.ts';
+import { refreshPushed } from './checks/pushed-refresh.ts';
 import { refreshWord } from './checks/roster-announce.ts';
 import { monotonicClock } from './clock.ts';
 import type { Config } from './config/schema.ts';
 import { startHttp } from './http/server.ts';
+import type { Push } from './http/server.ts';
 import { openConnection } from './nats/connection.ts';
 import { Invalidations } from './nats/invalidations.ts';
 import { Liveness } from './nats/liveness.ts';
@@ -105,7 +107,13 @@ async function assemble(
     subscribed: () => counting.server !== undefined,
     running: () => running,
   });
-  const push = { token: config.http.push_token, timeoutMs: pushTimeoutMs, publish };
+  let parts: Parts | undefined;
+  const push: Push = {
+    token: config.http.push_token,
+    timeoutMs: pushTimeoutMs,
+    publish,
+    refresh: async (users) => parts && refreshPushed(users, config.roster.default_host, parts),
+  };
   const http = await startHttp({ ...config.http, registry: metrics.registry, health, push });
   releasers.push(() => http.stop());
 
@@ -158,7 +166,7 @@ async function assemble(
   members.start();
   releasers.push(() => members.stop());
 
-  const parts: Parts = { routes, decisions, rosters, order, proof, clock, log, stopping: stopping.signal, publish };
+  parts = { routes, decisions, rosters, order, proof, clock, log, stopping: stopping.signal, publish };
   const maxInFlight = config.limits.max_in_flight;
   const server = new RequestServer({ nats, prefix, parts, clock, liveness, log, maxInFlight, onAnswered });
   server.start();

@@ -17,6 +17,8 @@ export const refreshOutcomes = [
   'not-published',
   /** The budget ended before this user's turn. */
   'expired',
+  /** A mistake of ours, in the log. */
+  'internal',
 ] as const;
 export type RefreshOutcome = (typeof refreshOutcomes)[number];
 

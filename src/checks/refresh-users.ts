@@ -18,9 +18,11 @@ const concurrency = 16;
 
 export interface RefreshRequest {
   readonly users: readonly string[];
+  /** Completes user names; absent: only bare JIDs are users. */
+  readonly host?: string | undefined;
   readonly reason: RefreshReason;
   readonly minSeq: number;
-  readonly traceparent: string | undefined;
+  readonly traceparent?: string | undefined;
   /** What the rosters may weigh together; the first always fits. */
   readonly maxBytes: number;
 }
@@ -44,7 +46,7 @@ export interface Refreshed {
 export async function refreshUsers(request: RefreshRequest, ask: Ask, parts: Parts): Promise<Refreshed> {
   const { reason, minSeq, traceparent } = request;
   const { rosters, order, proof, clock, log, stopping } = parts;
-  const { users, unusable } = readUsers(request.users);
+  const { users, unusable } = readUsers(request.users, request.host);
   const sum = new Sum(request, unusable, parts);
   const patience = startPatience(ask, stopping, clock);
   try {

@@ -1,6 +1,6 @@
 /**
  * The roster of one user: from memory where that is as good as the source's answer, else from the source, else what its
- * fallback says. Never throws what a source does: one bad user must not cost the others their answer.
+ * fallback says. Never throws: one bad user must not cost the others their answer.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RefreshOutcome, RefreshReason } from '../cache/roster-counts.ts';
@@ -64,7 +64,10 @@ async function fetch(user: Jid, route: Route, ask: RosterAsk, parts: Parts): Pro
       parts.log.warn({ source: route.source.name, user: user.bare, ...problem }, 'contact left out');
     return { ...found, outcome: 'fetched' };
   } catch (error) {
-    if (!(error instanceof SourceUnavailable)) throw error;
+    if (!(error instanceof SourceUnavailable)) {
+      parts.log.error({ user: user.bare, source: route.source.name, err: error }, 'roster lookup failed');
+      return { outcome: 'internal', text: 'internal' };
+    }
     logUnavailable(error, route, parts);
     const isStaleWanted = route.fallback === 'stale' && ask.reason !== 'admin';
     const expired = isStaleWanted ? parts.rosters.recallExpired(user, route) : undefined;

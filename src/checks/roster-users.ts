@@ -1,6 +1,7 @@
 /** Whose rosters are asked for: JIDs of users in their normal form, each once, and what is none with the reason. */
-import { InvalidJid, parseBareJid } from '../wire/jid.ts';
+import { InvalidJid } from '../wire/jid.ts';
 import type { Jid } from '../wire/jid.ts';
+import { parseUser } from '../wire/user-name.ts';
 
 export interface RosterUsers {
   readonly users: readonly Jid[];
@@ -8,14 +9,14 @@ export interface RosterUsers {
   readonly unusable: ReadonlyMap<string, string>;
 }
 
-export function readUsers(texts: Iterable<string>): RosterUsers {
+/** @param host completes user names; undefined: only bare JIDs are users */
+export function readUsers(texts: Iterable<string>, host: string | undefined): RosterUsers {
   const users = new Map<string, Jid>();
   const unusable = new Map<string, string>();
   for (const text of texts) {
     try {
-      const user = parseBareJid(text);
-      if (user.node === '') unusable.set(text, 'is no user; write user@domain');
-      else users.set(user.bare, user);
+      const user = parseUser(text, host);
+      users.set(user.bare, user);
     } catch (error) {
       if (!(error instanceof InvalidJid)) throw error;
       unusable.set(text, error.message);

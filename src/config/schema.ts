@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { natsUrls, splitCredentials } from './nats-url.ts';
 import type { Credentials } from './nats-url.ts';
+import { hostName } from './host-name.ts';
 import { wholeRoute, wholeRoutes } from './routes.ts';
 import { sourceConfig } from './sources.ts';
 import type { ConstantName } from './sources.ts';
@@ -147,6 +148,7 @@ export const configSchema = z.strictObject({
       max_rosters: z.number().int().min(1).max(10_000_000).default(10_000),
     })
     .prefault({}),
+  roster: z.strictObject({ default_host: hostName.optional() }).prefault({}),
   freshness: z
     .strictObject({
       bound_ms: z

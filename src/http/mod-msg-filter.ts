@@ -8,18 +8,14 @@ import type { Jid } from '../wire/jid.ts';
 import { MalformedXml } from '../wire/malformed.ts';
 import { parseXml } from '../wire/xml.ts';
 import type { Push } from './server.ts';
-import { refusalOf } from './push-guard.ts';
+import { refuse } from './push-guard.ts';
 
 /** More than any flush has; a longer body is answered with 413. */
 const maxBodyBytes = 16 * 1024;
 
 export function serveModMsgFilter(server: FastifyInstance, push: Push): void {
   server.post('/mod_msg_filter/', { bodyLimit: maxBodyBytes }, async (request, reply) => {
-    const refusal = refusalOf(request, push.token);
-    if (refusal !== undefined) {
-      if (refusal.status === 401) reply.header('WWW-Authenticate', 'Bearer');
-      return reply.code(refusal.status).send({ status: 'error', message: refusal.reason });
-    }
+    if (refuse(request, reply, push.token)) return reply;
     let user: Jid;
     try {
       user = flushedUser(typeof request.body === 'string' ? request.body : '');

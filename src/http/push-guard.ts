@@ -3,17 +3,26 @@
  * speaks for itself: a request that a proxy forwards comes from loopback too.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 
 const forwardingHeaders = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'];
 
-export interface Refusal {
+interface Refusal {
   readonly status: 401 | 403;
   readonly reason: string;
 }
 
+/** Answers a request that may not push. @returns whether it did */
+export function refuse(request: FastifyRequest, reply: FastifyReply, token: string | undefined): boolean {
+  const refusal = refusalOf(request, token);
+  if (refusal === undefined) return false;
+  if (refusal.status === 401) reply.header('WWW-Authenticate', 'Bearer');
+  reply.code(refusal.status).send({ status: 'error', message: refusal.reason });
+  return true;
+}
+
 /** Undefined when the request may push. */
-export function refusalOf(request: FastifyRequest, token: string | undefined): Refusal | undefined {
+function refusalOf(request: FastifyRequest, token: string | undefined): Refusal | undefined {
   if (isOwnMachine(request)) return undefined;
   if (token === undefined) {
     return {

@@ -7,8 +7,10 @@ import fastify from 'fastify';
 import type { FastifyInstance } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { Change } from '../changes.ts';
+import type { PushedRefresh } from '../checks/pushed-refresh.ts';
 import type { Health } from '../observe/health.ts';
 import { serveModMsgFilter } from './mod-msg-filter.ts';
+import { serveRosterAdmin } from './roster-admin.ts';
 
 export interface HttpServer {
   /** Where it listens, with the port that it got. */
@@ -24,6 +26,8 @@ export interface Push {
   readonly timeoutMs: number;
   /** Resolves to the change's number. */
   readonly publish: (change: Change, reason: string, signal: AbortSignal) => Promise<number>;
+  /** Refreshes the rosters of users, by name or bare JID. Undefined as long as the worker cannot. */
+  readonly refresh: (users: readonly string[]) => Promise<PushedRefresh | undefined>;
 }
 
 export interface HttpOptions {
@@ -53,6 +57,7 @@ export async function startHttp({ listen, tls, registry, health, push }: HttpOpt
   server.removeAllContentTypeParsers();
   server.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => done(null, body));
   serveModMsgFilter(server, push);
+  serveRosterAdmin(server, push);
   const at = listen.lastIndexOf(':');
   const host = listen.slice(0, at).replace(/^\[|\]$/g, '');
   try {

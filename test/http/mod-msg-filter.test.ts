@@ -28,7 +28,7 @@ async function start({
     listen,
     registry: new Registry(),
     health,
-    push: { token, timeoutMs: 1_000, publish },
+    push: { token, timeoutMs: 1_000, publish, refresh: async () => undefined },
   });
   stops.push(() => server.stop());
   const flush = (body: string, headers: Record<string, string> = {}) =>
