@@ -133,15 +133,6 @@ describe('the roster of a client', () => {
     expect(itemsIn(await alice.ask('get', query())).map(({ jid }) => jid)).toEqual(['carol@localhost']);
     await scene.prosody.waitForOutput(/3 contacts of alice@localhost have no usable JID/);
   });
-
-  it('cannot be changed by the client', async () => {
-    serve('v1', []);
-    const alice = await connect('alice');
-    const set = xml('query', { xmlns: 'jabber:iq:roster' }, xml('item', { jid: 'eve@localhost' }));
-
-    expect(errorOf(await alice.ask('set', set))).toMatchObject({ type: 'cancel', condition: 'not-allowed' });
-    expect(itemsIn(await alice.ask('get', query()))).toEqual([]);
-  });
 });
 
 describe('while the roster is being asked for', () => {

@@ -19,6 +19,7 @@
 --     An empty table in it is a list.
 --   options.budget_ms: how long to wait in all (required)
 --   options.stanza_on_demand: send the stanza only when a worker asks for it
+--   options.id: the request's own, where it is the mark of one event that may be told again; else a random one
 --   options.verify(reply) -> true when the reply makes sense to the caller too; else it counts as "bad-reply"
 --   failure: "no-responders", "timeout", "disconnected", "bad-reply", "bad-request", "too-large", "expired", "overloaded",
 --     "stanza-required", "source-unavailable", "internal", "not-async"
@@ -157,7 +158,7 @@ function send(self, question)
 	question.asked_at = self.now();
 	local remaining = question.deadline - question.asked_at;
 	if remaining < 0.001 then return finish(self, question, nil, "timeout"); end
-	local id = self.random_id();
+	local id = question.id or self.random_id();
 	local ok, bytes = pcall(build, self, question, id, remaining);
 	if not ok then
 		self.log("error", "Cannot ask %s: %s", question.operation, tostring(bytes));
@@ -172,7 +173,7 @@ function asker_methods:ask(operation, request, options, callback)
 	self.stats.asked = self.stats.asked + 1;
 	local now = self.now();
 	local question = {
-		operation = operation; request = request; callback = callback;
+		operation = operation; request = request; callback = callback; id = options.id;
 		verify = options.verify; with_stanza = request.stanza ~= nil and not options.stanza_on_demand;
 		deadline = now + options.budget_ms / 1000;
 	};

@@ -7,11 +7,18 @@ local connection = module:require "connection";
 local decide = module:require "decide";
 local join_check = module:require "join_check";
 local line = module:require "line";
+local push_flush = module:require "push_flush";
+local push_paths = module:require "push_paths";
+local push_refresh = module:require "push_refresh";
+local relations = module:require "relations";
 local roster = module:require "roster";
+local roster_delimiter = module:require "roster_delimiter";
+local roster_set = module:require "roster_set";
 local session_check = module:require "session_check";
 local shared_cache = module:require "shared_cache";
 local stanza_check = module:require "stanza_check";
 local stats = module:require "stats";
+local subscriptions = module:require "subscriptions";
 local user_removed = module:require "user_removed";
 local verdict = module:require "verdict";
 
@@ -41,8 +48,19 @@ local waiting_line = line.start();
 if settings.checks["stanza-check"] then stanza_check.start(settings, decider, verdicts, waiting_line); end
 if settings.checks["join-check"] and not is_account_host then join_check.start(decider, verdicts, waiting_line); end
 if settings.checks["session-check"] and is_account_host then session_check.start(decider, verdicts); end
-if settings.checks["user-removed"] and is_account_host then user_removed.start(settings, asker); end
-if has_rosters then roster.start(settings, decider, asker); end
+if settings.checks["user-removed"] and is_account_host then user_removed.start(settings, decider, asker); end
+if has_rosters then
+	roster.start(settings, decider, asker);
+	roster_set.start(decider, verdicts);
+	subscriptions.start(relations.new(settings, decider, asker), verdicts, waiting_line);
+	if settings.roster_delimiter then roster_delimiter.start(settings.roster_delimiter); end
+end
+if settings.push_paths and is_account_host then
+	push_paths.start(settings.push_token, {
+		refresh = push_refresh.new(decider, asker);
+		flush = push_flush.new(client, settings.prefix, settings.encoding);
+	});
+end
 
 local stop_stats = stats.start(decider);
 

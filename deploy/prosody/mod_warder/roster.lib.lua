@@ -128,10 +128,7 @@ local function start(settings, decider, asker)
 
 	module:hook("iq/self/jabber:iq:roster:query", function (event)
 		local session, stanza = event.origin, event.stanza;
-		if stanza.attr.type == "set" then
-			session.send(st.error_reply(stanza, "cancel", "not-allowed", "This contact list is kept elsewhere"));
-			return true;
-		end
+		if stanza.attr.type ~= "get" then return nil; end
 		-- Asking again is what clients do after an error.
 		if without[session] and async.ready() then refresh_now(session, "login"); end
 		if session.destroyed then return true; end

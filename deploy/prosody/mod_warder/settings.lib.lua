@@ -11,11 +11,15 @@ local codec = module:require "codec";
 local have_pposix, pposix = pcall(require, "util.pposix");
 
 local checks = { "stanza-check", "join-check", "session-check", "user-removed" };
-local operations = { "stanza-check", "join-check", "session-check", "roster-refresh", "user-removed" };
+local operations = {
+	"stanza-check", "join-check", "session-check", "roster-refresh", "roster-set", "roster-subscription", "user-removed",
+};
 local hooks = { "send", "route", "local", "receive", "offline" };
 local kinds = { "message", "presence", "iq" };
 local fallbacks = { "allow", "deny", "defer", "drop" };
 local roster_fallbacks = { "last-known", "error" };
+-- Whoever changes a roster is told how it went.
+local change_fallbacks = { "allow", "deny", "defer" };
 local sides = { "local", "remote" };
 
 local default_seconds = {
@@ -23,6 +27,8 @@ local default_seconds = {
 	["join-check"] = 1;
 	["session-check"] = 1;
 	["roster-refresh"] = 5;
+	["roster-set"] = 1;
+	["roster-subscription"] = 1;
 	["user-removed"] = 5;
 };
 
@@ -31,6 +37,12 @@ local default_fallback = {
 	["join-check"] = { ["local"] = "deny", remote = "deny" };
 	["session-check"] = { ["local"] = "allow", remote = "allow" };
 	["roster-refresh"] = { ["local"] = "last-known", remote = "last-known" };
+	["roster-set"] = { ["local"] = "defer", remote = "defer" };
+	["roster-subscription"] = { ["local"] = "defer", remote = "defer" };
+};
+
+local fallbacks_of = {
+	["roster-refresh"] = roster_fallbacks, ["roster-set"] = change_fallbacks, ["roster-subscription"] = change_fallbacks,
 };
 
 local default_hooks = { "send", "route" };
@@ -41,6 +53,7 @@ local known = {
 	warder_fallback = true, warder_notify = true, warder_roster = true, warder_server_name = true,
 	warder_subject_prefix = true, warder_encoding = true, warder_max_stanza_size = true,
 	warder_near_cache = true, warder_near_cache_entries = true, warder_staleness_bound = true,
+	warder_roster_delimiter = true, warder_push_paths = true, warder_push_token = true,
 	-- Read by connection.lib.lua.
 	warder_nats_url = true, warder_nats_name = true, warder_nats_inbox = true, warder_nats_user = true,
 	warder_nats_password = true, warder_nats_token = true, warder_nats_tls = true, warder_nats_ping_interval = true,
@@ -94,6 +107,16 @@ local function read_string(name, default, is_right, right)
 	return value;
 end
 
+-- Nil when it is not set. What it says wrongly is not shown: it may be a secret.
+local function read_optional_string(name, is_right, right)
+	local value = module:get_option(name);
+	if value ~= nil and (type(value) ~= "string" or not is_right(value)) then
+		complain(name, "it should be %s; it is left out", right);
+		return nil;
+	end
+	return value;
+end
+
 local function read_table(name)
 	local value = module:get_option(name, {});
 	if type(value) ~= "table" then
@@ -127,7 +150,7 @@ end
 local function read_fallbacks()
 	local given, result = read_table("warder_fallback"), {};
 	for operation, default in pairs(default_fallback) do
-		local allowed = operation == "roster-refresh" and roster_fallbacks or fallbacks;
+		local allowed = fallbacks_of[operation] or fallbacks;
 		local value = given[operation];
 		if type(value) == "string" then
 			value = { ["local"] = value, remote = value };
@@ -201,6 +224,15 @@ local function is_subject(text)
 	return not ("."..text.."."):find("%.%.") and not text:find("[%s%c*>]");
 end
 
+-- RFC 6750, section 2.1.
+local function is_token(text)
+	return text:find("^[%w%-._~+/]+=*$") ~= nil;
+end
+
+local function is_delimiter(text)
+	return #text > 0 and #text <= 64 and not text:find("%c");
+end
+
 local function is_encoding(text)
 	return text == "messagepack" or text == "json";
 end
@@ -230,6 +262,9 @@ local function read()
 		fallback = read_fallbacks();
 		notify = read_boolean("warder_notify", false);
 		roster = read_boolean("warder_roster", false);
+		roster_delimiter = read_optional_string("warder_roster_delimiter", is_delimiter, "a text of at most 64 characters");
+		push_paths = read_boolean("warder_push_paths", false);
+		push_token = read_optional_string("warder_push_token", is_token, "letters, digits and any of -._~+/ and =");
 		server = read_string("warder_server_name", node_name(), is_name, "a name of at most 256 characters");
 		prefix = read_string("warder_subject_prefix", "xmpp.policy.v1", is_subject, "a NATS subject without wildcards");
 		encoding = read_string("warder_encoding", codec.default, is_encoding, "messagepack or json");

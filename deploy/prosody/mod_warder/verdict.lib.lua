@@ -5,6 +5,7 @@
 -- verdicts:verify(stanza) -> function for ask.lib.lua, or nil: whether a reply makes sense for this stanza
 -- verdicts:apply(operation, hook, event, verdict) -> true when the stanza goes no further, else nil
 -- verdicts:error_of(operation, verdict) -> { type, condition, text, element } of a deny or a defer
+-- verdicts:error_reply(operation, stanza, verdict) -> the stanza's error with it
 
 local st = require "util.stanza";
 local id = require "util.id".medium;
@@ -18,6 +19,8 @@ local default_errors = {
 	["stanza-check"] = { type = "cancel", condition = "not-allowed", text = "This is not allowed here" };
 	["join-check"] = { type = "auth", condition = "forbidden", text = "You may not enter this room" };
 	["session-check"] = { type = "cancel", condition = "not-allowed", text = "You may not open a session now" };
+	["roster-set"] = { type = "cancel", condition = "not-allowed", text = "This contact list is kept elsewhere" };
+	["roster-subscription"] = { type = "cancel", condition = "not-allowed", text = "This subscription is not allowed" };
 };
 local deferral = { type = "wait", condition = "resource-constraint", text = "Try again later" };
 
