@@ -20,6 +20,7 @@ import type { Config } from './config/schema.ts';
 import { startHttp } from './http/server.ts';
 import type { Push } from './http/server.ts';
 import { openConnection } from './nats/connection.ts';
+import { startFlushRequests } from './nats/flush-requests.ts';
 import { Invalidations } from './nats/invalidations.ts';
 import { Liveness } from './nats/liveness.ts';
 import { Members } from './nats/members.ts';
@@ -171,6 +172,8 @@ async function assemble(
   const server = new RequestServer({ nats, prefix, parts, clock, liveness, log, maxInFlight, onAnswered });
   server.start();
   releasers.push(() => server.stop(config.limits.drain_timeout_ms));
+  const flushes = startFlushRequests({ nats, prefix, log, publish });
+  releasers.push(() => flushes.stop());
   const service = startService({ nats, prefix, id, version, stats: server.stats });
   releasers.push(() => service.stop());
   await nats.flush();

@@ -4,6 +4,7 @@
  * what the schemas do not say is in docs/protocol.md.
  */
 import { stringify } from 'yaml';
+import { flushSubject } from '../nats/flush-requests.ts';
 import { membersSubject, seenSubject } from '../nats/members.ts';
 import { serviceName } from '../nats/service.ts';
 import { invalidatedSubject, invalidateSubject } from '../nats/stream.ts';
@@ -61,7 +62,14 @@ function channels(): object {
     operation,
     channel(requestSubject(prefix, operation), titles[operation], [requestName(operation)]),
   ]);
-  const answers = [...new Set(operationNames.map(replyName)), 'failure-reply', 'acknowledgement', 'members'];
+  const answers = [
+    ...new Set(operationNames.map(replyName)),
+    'failure-reply',
+    'acknowledgement',
+    'members',
+    'flush-reply',
+    'flush-failure',
+  ];
   return {
     ...Object.fromEntries(requests),
     inbox: {
@@ -82,6 +90,7 @@ function channels(): object {
       ...channel(membersSubject(prefix), 'Asks who is there', []),
       description: 'The payload of the request is not read.',
     },
+    'ctl.flush': channel(flushSubject(prefix), 'Publish a change for me', ['flush-request']),
     services: {
       address: '$SRV.{verb}',
       title: 'The NATS service protocol',
@@ -142,6 +151,13 @@ function controlOperations(): object {
       channel: { $ref: '#/channels/ctl.members' },
       bindings: { nats: { queue: queueGroup } },
       reply: replied(['members']),
+    },
+    'publish-for-others': {
+      action: 'receive',
+      channel: { $ref: '#/channels/ctl.flush' },
+      description: 'For who may not publish changes. Answered when the change is acknowledged.',
+      bindings: { nats: { queue: queueGroup } },
+      reply: replied(['flush-reply', 'flush-failure']),
     },
     'tell-service': {
       action: 'receive',

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { failures } from '../failures.ts';
 import { announcement, membersReport } from '../nats/members.ts';
 import { operations } from '../operations.ts';
+import { flushFailure, flushReply, flushRequest } from '../wire/flush.ts';
 import { changeMessage, tickMessage } from '../wire/invalidation.ts';
 import { operationNames } from '../wire/operation.ts';
 import type { Operation } from '../wire/operation.ts';
@@ -40,6 +41,9 @@ export function schemas(): Record<string, JsonSchema> {
     ['change', changeMessage],
     ['tick', tickMessage],
     ['acknowledgement', acknowledgement],
+    ['flush-request', flushRequest],
+    ['flush-reply', flushReply],
+    ['flush-failure', flushFailure],
     ['seen', announcement],
     ['members', membersReport],
     ['service-report', serviceReport],
@@ -55,6 +59,9 @@ const particular: Record<string, { summary: string; contentType?: string; header
   change: { summary: 'Something has changed' },
   tick: { summary: 'Proves that nothing was missed; changes nothing' },
   acknowledgement: { summary: 'JetStream has taken the change and numbered it, or has not', contentType: json },
+  'flush-request': { summary: 'Please say that this user or room has changed' },
+  'flush-reply': { summary: 'The change is acknowledged' },
+  'flush-failure': { summary: 'What could not be published, and why' },
   seen: { summary: 'Who is there, and what it has seen' },
   members: { summary: 'The last announcement of everyone who was heard in the last 30 seconds', contentType: json },
   'service-report': { summary: 'ADR-32', contentType: json },

@@ -138,6 +138,14 @@ describe('a worker says what its document says', () => {
     }
   });
 
+  it('of changes that it publishes for others', async () => {
+    const flush = (request: object) =>
+      asker.request(`${prefix}.ctl.flush`, encodeMessagePack(request), { timeout: 5_000 });
+    expect(problemsOf('flush-request', { v: 1, user: 'alice@localhost' })).toEqual([]);
+    expect(problemsOf('flush-reply', read(await flush({ v: 1, user: 'alice@localhost' })))).toEqual([]);
+    expect(problemsOf('flush-failure', read(await flush({ v: 1, all: true })))).toEqual([]);
+  });
+
   it('of who is there', async () => {
     const heard = asker.subscribe(`${prefix}.ctl.seen`, { max: 1 });
     for await (const message of heard) expect(problemsOf('seen', read(message))).toEqual([]);
