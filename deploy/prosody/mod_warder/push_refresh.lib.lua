@@ -3,7 +3,8 @@
 --
 -- local refresh = module:require "push_refresh".new(decider, asker);
 -- refresh(body, done)     done(code, answer), exactly once, possibly before refresh() returns
---   body: a JSON array of user names of this host or bare JIDs; answer: { status, message, updated, errors }
+--   body: a JSON array of user names of this host or bare JIDs
+--   answer: { status, message, updated, errors, failed }; failed: by user, why not, where there are errors
 
 local codec = module:require "codec";
 local json = module:require "json";
@@ -25,14 +26,14 @@ local is_hopeless = { ["no-responders"] = true, disconnected = true, timeout = t
 local function users_of(body)
 	local names = type(body) == "string" and json.decode(body);
 	if not codec.is_list(names) then return nil; end
-	local users, unusable = {}, 0;
+	local users, unusable = {}, {};
 	for _, name in ipairs(names) do
 		if type(name) ~= "string" then return nil; end
 		local user = name:find("@", 1, true) and name or name.."@"..module.host;
 		if #user <= max_jid_bytes then
 			users[#users + 1] = user;
 		else
-			unusable = unusable + 1;
+			unusable[#unusable + 1] = user;
 		end
 	end
 	return users, unusable;
@@ -54,7 +55,13 @@ local function sum_of(call)
 		message = is_error and (call.problem or "no roster could be had") or "roster update complete";
 		updated = call.updated;
 		errors = call.errors;
+		failed = call.errors > 0 and call.failed or nil;
 	};
+end
+
+local function fail(call, users, problem)
+	for _, user in ipairs(users) do call.failed[user] = problem; end
+	call.errors = call.errors + #users;
 end
 
 local function new(decider, asker)
@@ -69,13 +76,15 @@ local function new(decider, asker)
 		if reply then
 			decider:answered(operation, reply.status);
 			call.updated, call.errors = call.updated + (reply.updated or 0), call.errors + (reply.errors or 0);
+			for user, problem in pairs(reply.failed or {}) do call.failed[user] = problem; end
 			if reply.status == "error" then call.problem = call.problem or reply.message; end
 		else
 			decider:failed(operation, failure, "not refreshed");
-			call.errors, call.problem = call.errors + #batch, "the workers gave no answer ("..failure.."); send it again";
-			if is_hopeless[failure] then
-				for n = call.next, #call.batches do call.errors = call.errors + #call.batches[n]; end
-				call.next = #call.batches + 1;
+			call.problem = "the workers gave no answer ("..failure.."); send it again";
+			fail(call, batch, call.problem);
+			while is_hopeless[failure] and call.batches[call.next] do
+				fail(call, call.batches[call.next], call.problem);
+				call.next = call.next + 1;
 			end
 		end
 		call.open = call.open - 1;
@@ -110,10 +119,12 @@ local function new(decider, asker)
 		if not users then
 			return done(400, { status = "error", message = "the body must be a JSON array of user names or bare JIDs" });
 		end
-		local call = { done = done, batches = batches_of(users), next = 1, open = 0, updated = 0, errors = unusable };
+		local call = { done = done, batches = batches_of(users), next = 1, open = 0, updated = 0, errors = 0, failed = {} };
+		fail(call, unusable, "it is too long for a JID");
 		if not call.batches[1] then return done(200, sum_of(call)); end
 		if not asker then
-			call.errors, call.problem = unusable + #users, "there is no connection to the workers";
+			call.problem = "there is no connection to the workers";
+			fail(call, users, call.problem);
 			return done(200, sum_of(call));
 		end
 		table.insert(calls, call);
