@@ -130,6 +130,8 @@ const rosterQuery = xml('query', { xmlns: 'jabber:iq:roster' });
 
 async function contacts(client: TestClient): Promise<(string | undefined)[]> {
   const result = await client.ask('get', rosterQuery);
+  // An error is no empty roster.
+  expect(result.attrs['type']).toBe('result');
   return (result.getChild('query')?.getChildren('item') ?? []).map((item) => item.attrs['jid']);
 }
 

@@ -49,8 +49,8 @@ if settings.checks["stanza-check"] then stanza_check.start(settings, decider, ve
 if settings.checks["join-check"] and not is_account_host then join_check.start(decider, verdicts, waiting_line); end
 if settings.checks["session-check"] and is_account_host then session_check.start(decider, verdicts); end
 if settings.checks["user-removed"] and is_account_host then user_removed.start(settings, decider, asker); end
-if has_rosters then
-	roster.start(settings, decider, asker);
+local rosters = has_rosters and roster.start(settings, decider, asker, feed) or nil;
+if rosters then
 	roster_set.start(decider, verdicts);
 	subscriptions.start(relations.new(settings, decider, asker), verdicts, waiting_line);
 	if settings.roster_delimiter then roster_delimiter.start(settings.roster_delimiter); end
@@ -62,10 +62,19 @@ if settings.push_paths and is_account_host then
 	});
 end
 
-local stop_stats = stats.start(decider);
+local stop_stats = stats.start(decider, rosters);
+
+function module.save()
+	return { logins = rosters and rosters.logins };
+end
+
+function module.restore(saved)
+	if rosters and saved.logins then rosters:take_over(saved.logins); end
+end
 
 function module.unload()
 	stop_stats();
+	if rosters then rosters:stop(); end
 	if forget then forget(); end
 	if unfollow then unfollow(); end
 	if release then release(); end

@@ -116,6 +116,7 @@ local replies = {
 		message = optional(is_string);
 		updated = optional(is_whole);
 		errors = optional(is_whole);
+		again_ms = optional(is_number);
 		rosters = map_of(fields {
 			version = is_text;
 			items = list_of(fields(contact));

@@ -1,13 +1,19 @@
--- Rosters that are kept elsewhere: asked for at login, served to the client instead of Prosody's own.
+-- Rosters that are kept elsewhere, as clients meet them: had before anything that a client sends after its login, and
+-- served instead of Prosody's own.
 --
--- module:require "roster".start(settings, decider, asker);
+-- local rosters = module:require "roster".start(settings, decider, asker, feed);   nil where it cannot be done
+--   as in roster_refresh.lib.lua, and:
+-- rosters.logins                for module.save
+-- rosters:take_over(logins)     for module.restore: those of the module that was here before a reload
 
 local async = require "util.async";
 local st = require "util.stanza";
+local timer = require "util.timer";
 
+local refresh = module:require "roster_refresh";
+local probes = module:require "roster_probes";
 local state = module:require "roster_state";
 
-local operation = "roster-refresh";
 -- Before anything looks at what a client sends.
 local hold_priority = 1000;
 -- Before mod_roster's own.
@@ -29,99 +35,65 @@ local function serve(session, stanza)
 	session.interested = true;
 end
 
-local function start(settings, decider, asker)
-	-- Its pushes and its stream feature are still wanted. Without it everything else of Warder goes on.
-	local is_there, err = pcall(module.depends, module, "roster");
-	if not is_there then
-		module:log("error", "warder_roster needs mod_roster: %s", err);
-		return;
-	end
-	local host = module.host;
+local function start_logins(rosters)
+	local logins = {
+		-- Sessions that wait for their roster, each with who is to be told.
+		waiting = setmetatable({}, { __mode = "k" });
+		-- Sessions that have no roster to be shown.
+		without = setmetatable({}, { __mode = "k" });
+	};
 
-	-- Users whose roster is being asked for: who wants to know when it is there.
-	local in_flight = {};
-	-- Sessions whose login waits for its roster.
-	local logging_in = setmetatable({}, { __mode = "k" });
-	-- Sessions that have no roster to be shown.
-	local without = setmetatable({}, { __mode = "k" });
-
-	local function failed(username, failure)
-		local taken = settings.fallback[operation]["local"];
-		if taken == "last-known" and not state.is_known(username) then taken = "error"; end
-		decider:failed(operation, failure, taken);
-		return taken ~= "error";
+	-- In a reload the next one has taken it over before its answer comes.
+	local function release(session)
+		local waiting = logins.waiting[session];
+		logins.waiting[session] = nil;
+		for _, done in ipairs(waiting or {}) do done(); end
 	end
 
-	local function take(username, reply)
-		local roster = reply.rosters[username.."@"..host];
-		if not roster then
-			local text = reply.failed[username.."@"..host];
-			return failed(username, text == "too-large" and text or "source-unavailable");
-		end
-		local changes = state.apply(username, roster);
-		decider:answered(operation, "ok");
-		state.tell(username, changes);
-		return true;
-	end
-
-	-- Asks once for all who ask meanwhile. done(has_roster)
-	local function refresh(username, reason, done)
-		if in_flight[username] then
-			table.insert(in_flight[username], done);
-			return;
-		end
-		local waiting = { done };
-		in_flight[username] = waiting;
-		local function finish(reply, failure)
-			local ok, has_roster = xpcall(function ()
-				if reply then return take(username, reply); end
-				return failed(username, failure);
-			end, debug.traceback);
-			if not ok then
-				module:log("error", "Could not take the roster of %s@%s: %s", username, host, has_roster);
-				has_roster = false;
-			end
-			in_flight[username] = nil;
-			for _, tell in ipairs(waiting) do tell(has_roster); end
-		end
-		if not asker then return finish(nil, "disconnected"); end
-		local user = username.."@"..host;
-		asker:ask(operation, { users = { user }, reason = reason }, {
-			budget_ms = settings.budgets_ms[operation];
-			verify = function (reply)
-				return reply.rosters[user] ~= nil or (reply.failed ~= nil and reply.failed[user] ~= nil);
-			end;
-		}, finish);
+	local function begin(session, waiting)
+		logins.waiting[session] = waiting;
+		rosters:login(session.username, function (has_roster)
+			logins.without[session] = not has_roster or nil;
+			release(session);
+		end);
 	end
 
 	-- Waits for it, in the session's own runner.
-	local function refresh_now(session, reason)
+	local function try_again(session)
 		local wait, done = async.waiter();
-		refresh(session.username, reason, function (has_roster)
-			without[session] = not has_roster or nil;
+		rosters:login(session.username, function (has_roster)
+			logins.without[session] = not has_roster or nil;
 			done();
 		end);
 		wait();
 	end
 
-	module:hook("resource-bind", function (event)
-		local session = event.session;
-		local waiting = {};
-		logging_in[session] = waiting;
-		refresh(session.username, "login", function (has_roster)
-			without[session] = not has_roster or nil;
-			logging_in[session] = nil;
-			for _, done in ipairs(waiting) do done(); end
+	function rosters.take_over(_, old)
+		for session in pairs(old.without) do logins.without[session] = true; end
+		for session, waiting in pairs(old.waiting) do
+			old.waiting[session] = nil;
+			begin(session, waiting);
+		end
+	end
+
+	local stop = rosters.stop;
+	function rosters.stop()
+		stop(rosters);
+		-- Once a reload has taken over what it wants.
+		timer.add_task(0, function ()
+			for session in pairs(logins.waiting) do release(session); end
 		end);
-	end);
+	end
+
+	module:hook("resource-bind", function (event) begin(event.session, {}); end);
 
 	-- Whatever the client sends first waits for the roster: presence sent before would reach no contact, and nothing
 	-- would send it again.
 	module:hook("pre-stanza", function (event)
 		local session = event.origin;
-		if not logging_in[session] or not async.ready() then return nil; end
+		if not logins.waiting[session] or not async.ready() then return nil; end
 		local wait, done = async.waiter();
-		table.insert(logging_in[session], done);
+		table.insert(logins.waiting[session], done);
 		wait();
 		if session.destroyed then return true; end
 	end, hold_priority);
@@ -129,16 +101,37 @@ local function start(settings, decider, asker)
 	module:hook("iq/self/jabber:iq:roster:query", function (event)
 		local session, stanza = event.origin, event.stanza;
 		if stanza.attr.type ~= "get" then return nil; end
+		if rosters:is_applied(session.username) then logins.without[session] = nil; end
 		-- Asking again is what clients do after an error.
-		if without[session] and async.ready() then refresh_now(session, "login"); end
+		if logins.without[session] and async.ready() then try_again(session); end
 		if session.destroyed then return true; end
-		if without[session] then
+		if logins.without[session] then
 			session.send(st.error_reply(stanza, "wait", "resource-constraint", "The contact list cannot be had now; try again later"));
 		else
 			serve(session, stanza);
 		end
 		return true;
 	end, serve_priority);
+
+	rosters.logins = logins;
+end
+
+local function start(settings, decider, asker, feed)
+	-- Its pushes and its stream feature are still wanted. Without it everything else of Warder goes on.
+	local is_there, err = pcall(module.depends, module, "roster");
+	if not is_there then
+		module:log("error", "warder_roster needs mod_roster: %s", err);
+		return nil;
+	end
+	local rosters = refresh.start(settings, decider, asker, feed);
+	start_logins(rosters);
+	probes.start();
+
+	module:hook("resource-unbind", function (event)
+		local username = event.session.username;
+		if not prosody.hosts[module.host].sessions[username] then rosters:left(username); end
+	end);
+	return rosters;
 end
 
 return { start = start };

@@ -1,14 +1,15 @@
--- One account's roster as Prosody holds it, made equal to the one that was answered, and what follows from the difference.
--- The table is changed in place, because every session of the account and the rest of Prosody hold the same one. It is
--- stored too: presence probes, archives and block lists consult it while the user is offline, and it is what is last known.
+-- One account's roster as Prosody holds it, made equal to the one that was answered. The table is changed in place, because
+-- every session of the account and the rest of Prosody hold the same one. It is stored too: presence probes, archives and
+-- block lists consult it while the user is offline, and it is what is last known.
 --
 -- local state = module:require "roster_state";
--- state.apply(username, answer) -> changes      answer: { version, items, pending } of a reply
---   changes: list of { jid, old, new }, items in Prosody's form or nil
--- state.push(username, changes)     to the interested sessions
--- state.tell(username, changes)     the same, and presence to and from the contacts
+-- state.apply(username, answer) -> changes, requests      answer: { version, items, pending } of a reply
+--   changes: list of { jid, old, new }, items in Prosody's form or nil. requests: stanzas that ask for a subscription, new ones
+--   What follows for clients and contacts is in roster_changes.lib.lua
 -- state.is_known(username)          whether an answer was ever applied
 -- state.version(roster)             for RFC 6121's ver
+-- state.push(username, changes)     to the interested sessions
+-- state.add_item(query, jid, item)  item: nil for one that is gone
 
 local it = require "util.iterators";
 local jid_prep = require "util.jid".prep;
@@ -77,24 +78,38 @@ local function to_items(answer, username)
 	return items;
 end
 
-local function has(item, direction)
-	return item ~= nil and (item.subscription == direction or item.subscription == "both");
+local function may_see(item)
+	return item ~= nil and (item.subscription == "from" or item.subscription == "both");
 end
 
--- Requests that came while the user was away stay, unless they were granted meanwhile: Prosody alone knows of them.
-local function merge_pending(roster, answer)
-	local pending = roster[false].pending;
+-- Requests that came by themselves stay until they are answered: Prosody alone knows of them. Those of the answer stay as
+-- long as it names them. given: those of the last one, by JID; returned anew, with the stanzas of those that were not there.
+local function merge_pending(roster, answer, username, given)
+	local pending, requests, named = roster[false].pending, {}, {};
 	for _, request in ipairs(answer.pending or {}) do
 		local jid = jid_prep(request.jid);
-		if jid and not pending[jid] then
-			local stanza = st.presence({ type = "subscribe", from = jid });
+		if is_contact(jid, username) and not may_see(roster[jid]) then
+			local stanza = st.presence({ type = "subscribe", from = jid, to = username.."@"..host });
 			if request.text then stanza:text_tag("status", request.text); end
-			pending[jid] = st.preserialize(stanza);
+			if not pending[jid] then requests[#requests + 1] = stanza; end
+			if not pending[jid] or given[jid] then pending[jid] = st.preserialize(stanza); end
+			named[jid] = true;
 		end
 	end
 	for jid in pairs(pending) do
-		if has(roster[jid], "from") then pending[jid] = nil; end
+		if given[jid] and not named[jid] or may_see(roster[jid]) then pending[jid] = nil; end
 	end
+	return named, requests;
+end
+
+local function are_same(one, other)
+	for key in pairs(one) do
+		if not other[key] then return false; end
+	end
+	for key in pairs(other) do
+		if not one[key] then return false; end
+	end
+	return true;
 end
 
 local function apply(username, answer)
@@ -111,15 +126,16 @@ local function apply(username, answer)
 		if jid and not items[jid] then changes[#changes + 1] = { jid = jid, old = old }; end
 	end
 	for _, change in ipairs(changes) do roster[change.jid] = change.new; end
-	merge_pending(roster, answer);
 	local applied = roster[false].warder;
-	if #changes > 0 or not applied or applied.version ~= answer.version then
-		roster[false].warder = { version = answer.version, digest = digest(roster) };
+	local given = applied and applied.pending or {};
+	local named, requests = merge_pending(roster, answer, username, given);
+	if #changes > 0 or not applied or applied.version ~= answer.version or not are_same(named, given) then
+		roster[false].warder = { version = answer.version, digest = digest(roster), pending = named };
 		if not rostermanager.save_roster(username, host, roster) then
 			module:log("warn", "The roster of %s@%s could not be stored; it is lost with the session", username, host);
 		end
 	end
-	return changes;
+	return changes, requests;
 end
 
 local function is_known(username)
@@ -136,59 +152,26 @@ end
 
 -- One item a push (RFC 6121, section 2.1.6). Only the last leaves the client with the whole roster, so only it has the
 -- roster's version.
-local function push(session, changes, ver)
-	for n, change in ipairs(changes) do
-		local iq = st.iq({ type = "set", id = new_id() })
-			:tag("query", { xmlns = "jabber:iq:roster", ver = n == #changes and ver or ver.."-"..n });
-		session.send(add_item(iq, change.jid, change.new));
+local function push(username, changes)
+	local user = prosody.bare_sessions[username.."@"..host];
+	if not user or #changes == 0 then return; end
+	local ver, sessions = version(rostermanager.load_roster(username, host)), {};
+	for _, session in pairs(user.sessions) do
+		if session.interested then sessions[#sessions + 1] = session; end
 	end
-end
-
--- What the contacts and the user come to see of each other (RFC 6121, sections 3.1.6 and 4.3).
-local function exchange_presence(session, changes)
-	for _, change in ipairs(changes) do
-		local jid = change.jid;
-		if has(change.new, "from") and not has(change.old, "from") then
-			session.presence.attr.to = jid;
-			prosody.core_post_stanza(session, session.presence, true);
-			session.presence.attr.to = nil;
-		elseif has(change.old, "from") and not has(change.new, "from") then
-			prosody.core_post_stanza(session, st.presence({ type = "unavailable", from = session.full_jid, to = jid }), true);
-		end
-		if has(change.new, "to") and not has(change.old, "to") then
-			prosody.core_post_stanza(session, st.presence({ type = "probe", from = session.full_jid, to = jid }), true);
-		end
-	end
-end
-
-local function sessions_of(username)
-	local user, sessions = prosody.bare_sessions[username.."@"..host], {};
-	for _, session in pairs(user and user.sessions or {}) do sessions[#sessions + 1] = session; end
-	return sessions;
-end
-
-local function push_all(username, changes)
-	local sessions = sessions_of(username);
-	if #changes == 0 or not sessions[1] then return; end
-	local ver = version(rostermanager.load_roster(username, host));
 	for _, session in ipairs(sessions) do
-		if session.interested then push(session, changes, ver); end
-	end
-end
-
-local function tell(username, changes)
-	push_all(username, changes);
-	if #changes == 0 then return; end
-	for _, session in ipairs(sessions_of(username)) do
-		if session.presence then exchange_presence(session, changes); end
+		for n, change in ipairs(changes) do
+			local iq = st.iq({ type = "set", id = new_id() })
+				:tag("query", { xmlns = "jabber:iq:roster", ver = n == #changes and ver or ver.."-"..n });
+			session.send(add_item(iq, change.jid, change.new));
+		end
 	end
 end
 
 return {
 	apply = apply;
-	push = push_all;
-	tell = tell;
 	is_known = is_known;
 	version = version;
+	push = push;
 	add_item = add_item;
 };

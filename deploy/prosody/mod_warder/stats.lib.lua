@@ -1,6 +1,6 @@
 -- What this Prosody has asked and how it went, on the admin shell: warder:stats().
 --
--- local stop = module:require "stats".start(decider);
+-- local stop = module:require "stats".start(decider, rosters);      rosters as in roster_refresh.lib.lua, nil where there are none
 
 local it = require "util.iterators";
 
@@ -22,6 +22,7 @@ local function print_stats(self)
 			print(("  %s: answers: %s; remembered: %s; failures: %s; fallbacks: %s"):format(operation,
 				line(counts.verdicts), line(counts.remembered), line(counts.failures), line(counts.fallbacks)));
 		end
+		if decider.rosters then print("  rosters: "..line(decider.rosters:stats())); end
 	end
 	local printed = {};
 	for _, decider in pairs(deciders) do
@@ -34,8 +35,9 @@ local function print_stats(self)
 	return true, it.count(it.keys(deciders)).." hosts";
 end
 
-local function start(decider)
+local function start(decider, rosters)
 	local host = module.host;
+	decider.rosters = rosters;
 	deciders[host] = decider;
 	shell.warder = { stats = print_stats };
 	return function ()
