@@ -91,14 +91,20 @@ async function assemble(
     log[reason === refreshWord ? 'debug' : 'info']({ change, reason, sequence }, 'change published');
     return sequence;
   };
-  const publishLater = (change: Change, reason: string) => {
+  /** What sources have said before there was a connection. */
+  const unsaid = new Map<string, { change: Change; reason: string }>();
+  const publishLater = async (change: Change, reason: string): Promise<void> => {
     // Here it holds at once: nothing from before is served while the news is on its way through the broker.
     order.hear(change);
-    // Before there is a connection nobody else remembers anything of ours.
-    if (counting.invalidations === undefined) return;
-    publish(change, reason, stopping.signal).catch((error: unknown) =>
-      log.warn({ change, detail: String(error) }, 'change not published'),
-    );
+    if (counting.invalidations === undefined) {
+      unsaid.set(JSON.stringify(change), { change, reason });
+      return;
+    }
+    try {
+      await publish(change, reason, stopping.signal);
+    } catch (error) {
+      log.warn({ change, detail: String(error) }, 'change not published');
+    }
   };
 
   let running = true;
@@ -124,6 +130,8 @@ async function assemble(
       name,
       log: log.child({ source: name }),
       clock,
+      boundMs: config.freshness.bound_ms,
+      defaultHost: config.roster.default_host,
       changed: publishLater,
       observe: (outcome, seconds) => metrics.observeSource(name, sourceConfig.type, outcome, seconds),
     });
@@ -151,6 +159,8 @@ async function assemble(
   releasers.push(() => invalidations.stop());
   await invalidations.start();
   counting.invalidations = invalidations;
+  // Nobody here remembers anything yet, but the hooks may, from before this worker.
+  for (const { change, reason } of unsaid.values()) void publishLater(change, reason);
   const members = new Members({
     nats,
     prefix,

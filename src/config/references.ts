@@ -5,6 +5,7 @@ import type { Path, PlacedProblem } from './problems.ts';
 import { isMap, wholeRoute, wholeRoutes } from './routes.ts';
 import { similarTo } from './similar.ts';
 import { constantNames, operationsOfConstants, operationsOfType } from './sources.ts';
+import { statementsOf } from './sql-source.ts';
 
 /** Takes the tree as it was written, so that names are checked even while something else is wrong. */
 export function checkReferences(tree: Record<string, unknown>): PlacedProblem[] {
@@ -52,8 +53,22 @@ function checkSource(name: string, operation: string, sources: Record<string, un
   const source = sources[name];
   const type = isMap(source) ? source['type'] : undefined;
   const able: readonly string[] | undefined = Object.entries(operationsOfType).find(([known]) => known === type)?.[1];
-  if (able === undefined || able.includes(operation)) return [];
+  if (able === undefined) return [];
+  if (able.includes(operation)) return isMap(source) ? checkStatements(name, operation, source, path) : [];
   return [problemAt(path, `a ${String(type)} source cannot answer ${operation}; it can answer ${able.join(', ')}`)];
+}
+
+function checkStatements(
+  name: string,
+  operation: string,
+  source: Record<string, unknown>,
+  path: Path,
+): PlacedProblem[] {
+  if (source['type'] !== 'roster-sql') return [];
+  const needed: readonly string[] = Object.entries(statementsOf).find(([known]) => known === operation)?.[1] ?? [];
+  const missing = needed.filter((key) => source[key] === undefined);
+  if (missing.length === 0) return [];
+  return [problemAt(path, `needs statements of the source: sources.${name} has no ${missing.join(' and no ')}`)];
 }
 
 function checkDomain(domain: string, path: Path): PlacedProblem[] {

@@ -4,6 +4,7 @@ import { InvalidJid, parseBareJid } from '../wire/jid.ts';
 import type { Operation } from '../wire/operation.ts';
 import { stanzaCondition, stanzaErrorTypes } from '../wire/replies.ts';
 import { checkHttpOptions, httpOptions, httpUrl, uriTemplate } from './http-source.ts';
+import { rosterSql } from './sql-source.ts';
 import { addressProblem, templateProblem, variablesOf } from './uri-template.ts';
 
 const http = z
@@ -150,12 +151,17 @@ export const operationsOfType = {
   'msg-filter-http': ['stanza-check'],
   'muc-auth-http': ['join-check'],
   'roster-http': ['roster-refresh'],
+  'roster-sql': ['roster-refresh', 'roster-set', 'roster-subscription', 'user-removed'],
   static: ['stanza-check', 'join-check', 'session-check', 'roster-refresh'],
 } as const satisfies Record<string, readonly Operation[]>;
 
-export const sourceConfig = z.discriminatedUnion('type', [http, msgFilterHttp, mucAuthHttp, rosterHttp, fixed], {
-  error: `must be a map with a type, one of ${Object.keys(operationsOfType).join(', ')}`,
-});
+export const sourceConfig = z.discriminatedUnion(
+  'type',
+  [http, msgFilterHttp, mucAuthHttp, rosterHttp, rosterSql, fixed],
+  {
+    error: `must be a map with a type, one of ${Object.keys(operationsOfType).join(', ')}`,
+  },
+);
 
 export type SourceConfig = z.output<typeof sourceConfig>;
 export type HttpConfig = z.output<typeof http>;

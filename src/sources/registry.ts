@@ -4,6 +4,7 @@ import { createHttpSource } from './http.ts';
 import { createMsgFilterHttpSource } from './msg-filter-http.ts';
 import { createMucAuthHttpSource } from './muc-auth-http.ts';
 import { createRosterHttpSource } from './roster-http.ts';
+import { createRosterSqlSource } from './roster-sql.ts';
 import type { Source, SourceContext } from './source.ts';
 import { createStaticSource } from './static.ts';
 
@@ -18,6 +19,8 @@ export function createSource(config: SourceConfig, context: SourceContext): Prom
       return createMucAuthHttpSource(config, context);
     case 'roster-http':
       return createRosterHttpSource(config, context);
+    case 'roster-sql':
+      return createRosterSqlSource(config, context);
     case 'static':
       return createStaticSource(config, context);
   }

@@ -120,8 +120,15 @@ export interface SourceContext {
   readonly name: string;
   readonly log: Logger;
   readonly clock: Clock;
-  /** To be called after the source itself answers by the new truth, so that nobody asks too early. */
-  readonly changed: (change: Change, reason: string) => void;
+  /** The staleness bound in milliseconds: nothing is served that could not be proved up to date for this long. */
+  readonly boundMs: number;
+  /** The host of users whom somebody names without one; undefined: that names nobody. */
+  readonly defaultHost: string | undefined;
+  /**
+   * To be called after the source itself answers by the new truth, so that nobody asks too early. What this process
+   * remembers is dropped before it returns; it resolves when everybody else can know, and never rejects.
+   */
+  readonly changed: (change: Change, reason: string) => Promise<void>;
   /** One call has ended. For the metrics. */
   readonly observe: (outcome: SourceOutcome | 'ok', seconds: number) => void;
 }

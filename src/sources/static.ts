@@ -46,7 +46,7 @@ export async function createStaticSource(config: StaticConfig, context: SourceCo
       policy = parsePolicy(found, config.file);
       const changes = changesBetween(before, policy);
       log.info({ file, changes: changes.length }, 'policy loaded');
-      for (const change of changes) context.changed(change, `${config.file} was edited`);
+      for (const change of changes) void context.changed(change, `${config.file} was edited`);
     } catch (error) {
       if (error instanceof ConfigInvalid) {
         for (const line of error.message.split('\n')) log.error(`${line} (the last good policy stays in force)`);

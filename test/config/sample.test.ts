@@ -30,7 +30,7 @@ function optionNames(): Set<string> {
 
 describe('the sample configuration', () => {
   it('is right as it stands', () => {
-    expect(Object.keys(parseConfig(sample, file, {}).sources)).toHaveLength(5);
+    expect(Object.keys(parseConfig(sample, file, {}).sources)).toHaveLength(6);
   });
 
   it('is right with everything in it uncommented', () => {

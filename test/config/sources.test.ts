@@ -28,7 +28,7 @@ describe('the options of sources', () => {
   ])('may be %j', (options) => expect(problemsOf(options)).toEqual([]));
 
   it.each([
-    [{}, 'must be a map with a type, one of http, msg-filter-http, muc-auth-http, roster-http, static'],
+    [{}, 'must be a map with a type, one of http, msg-filter-http, muc-auth-http, roster-http, roster-sql, static'],
     [{ type: 'https', url: 'x' }, 'one of http, msg-filter-http'],
     ['http', 'must be a map with a type'],
     [{ type: 'http' }, 'url: must be a URL such as'],

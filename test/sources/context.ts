@@ -47,7 +47,9 @@ export function testContext(): SourceContext & { readonly told: Told } {
     name: 'under-test',
     log: pino(sink),
     clock: monotonicClock,
-    changed: (change) => {
+    boundMs: 2_000,
+    defaultHost: undefined,
+    changed: async (change) => {
       told.changes.push(change);
       wake();
     },

@@ -37,7 +37,8 @@ describe('docs/sources.md', () => {
   });
 
   it('has an example of a decision and one of a roster that are read as such', () => {
-    const [decision = '', , roster = ''] = blocks(sources, 'json').map((json) => Buffer.from(json));
+    const [decision = ''] = blocks(section('http'), 'json');
+    const [roster = ''] = blocks(section('roster-http'), 'json');
     expect(readDecision(Buffer.from(decision), stanzaQuestion())).toMatchObject({ scope: 'pair', ttlMs: 60_000 });
     expect(readRoster(parseBareJid('alice@example.org'), Buffer.from(roster))).toMatchObject({
       items: [{ jid: 'bob@example.org' }, { jid: 'carol@example.org' }, { jid: 'dave@example.org' }],
