@@ -48,6 +48,7 @@ export function readingsOf(parts: Counting): Readings {
       unproved: decisions.unproved,
       ...(parts.invalidations?.counts ?? { ticks: 0, ticksFailed: 0, foreign: 0 }),
     }),
+    rosters: () => rosters.counts.all(),
     nats: () => ({
       connected: parts.connection?.isConnected() ?? false,
       reconnects: parts.connection?.counts.reconnects ?? 0,

@@ -13,8 +13,6 @@ export function reserveMs(remainingMs: number): number {
  */
 export function beforeDeadline<T>(work: Promise<T>, deadlineMs: number, clock: Clock): Promise<T> {
   const remainingMs = deadlineMs - clock.now();
-  // A timer takes no infinite time: it would fire at once.
-  if (remainingMs === Infinity) return work;
   return new Promise<T>((resolve, reject) => {
     const timer = setTimeout(
       () => reject(new SourceUnavailable('timeout', 'no answer within the budget of the asker')),

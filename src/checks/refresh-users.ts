@@ -61,7 +61,6 @@ export async function refreshUsers(request: RefreshRequest, ask: Ask, parts: Par
               {
                 reason,
                 minSeq: Math.max(token, minSeq),
-                deadlineMs: ask.deadlineMs,
                 patience: patience.signal,
                 traceparent,
               },

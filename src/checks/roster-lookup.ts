@@ -9,13 +9,12 @@ import type { Route } from '../cache/routes.ts';
 import { SourceUnavailable } from '../sources/source.ts';
 import type { Jid } from '../wire/jid.ts';
 import type { Parts } from './ask.ts';
-import { beforeDeadline } from './deadline.ts';
+import { whilePatient } from './patience.ts';
 import { logUnavailable } from './unavailable.ts';
 
 export interface RosterAsk {
   readonly reason: RefreshReason;
   readonly minSeq: number;
-  readonly deadlineMs: number;
   /** Ends when nobody wants the answer any longer: what waits for its turn then is not asked. */
   readonly patience: AbortSignal;
   readonly traceparent: string | undefined;
@@ -78,11 +77,11 @@ async function fetch(user: Jid, route: Route, ask: RosterAsk, parts: Parts): Pro
 
 /** Nobody waits at a screen for a refresh of many: where the source's queue is full of others it waits for them. */
 async function fetchPatiently(user: Jid, route: Route, ask: RosterAsk, parts: Parts): Promise<FetchedRoster> {
-  const { reason, minSeq, deadlineMs, traceparent, patience } = ask;
+  const { reason, minSeq, traceparent, patience } = ask;
   for (let attempt = 1; ; attempt += 1) {
     try {
       const call = { signal: parts.stopping, traceparent };
-      return await beforeDeadline(parts.rosters.fetch(user, route, minSeq, call), deadlineMs, parts.clock);
+      return await whilePatient(parts.rosters.fetch(user, route, minSeq, call), patience);
     } catch (error) {
       const isCrowded = error instanceof SourceUnavailable && error.outcome === 'bulkhead-full';
       if (!isCrowded || reason !== 'admin' || attempt === crowdedAttempts || patience.aborted) throw error;

@@ -50,6 +50,7 @@ export interface Readings {
     ticksFailed: number;
     foreign: number;
   };
+  readonly rosters: () => Iterable<{ reason: string; outcome: string; count: number }>;
   readonly nats: () => { connected: boolean; reconnects: number; errors: number };
 }
 
@@ -201,6 +202,12 @@ export function createMetrics(readings: Readings): Metrics {
     'Requests dropped in silence because their reply subject was no inbox.',
     [],
     (set) => set({}, readings.refusedReplySubjects()),
+  );
+  counter(
+    'warder_rosters_refreshed_total',
+    'Users whose rosters were asked for, by reason and by what became of it.',
+    ['reason', 'outcome'],
+    (set) => each(readings.rosters(), ({ reason, outcome, count }) => set({ reason, outcome }, count)),
   );
   registry.registerMetric(requestDuration(readings) as unknown as Histogram);
 

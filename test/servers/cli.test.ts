@@ -327,7 +327,7 @@ no roster of bob@localhost: its source did not answer; the log of the workers sa
 
 1 of 2 rosters, in N ms
 `);
-    expect(workers.asked).toMatchObject([{ users: ['alice@localhost', 'bob@localhost'], reason: 'admin' }]);
+    expect(workers.asked).toMatchObject([{ users: ['alice@localhost', 'bob@localhost'], reason: 'changed' }]);
   });
 
   it('asks again, singly, for those that did not fit into one reply', async () => {
@@ -358,26 +358,32 @@ describe('warder config check', () => {
       join(folder, 'good.yaml'),
       `operations:
   stanza-check: { sources: { a.example: policy, '*': { source: policy, ttl_ms: 500, fallback: deny } } }
+  roster-set: { fallback: defer, sources: { a.example: app, b.example: allow } }
 sources:
   policy: { type: static, file: p.yaml }
   spare: { type: static, file: p.yaml }
+  app: { type: http, url: "http://127.0.0.1:1/" }
 `,
     );
     const { code, stdout } = await warder(['config', 'check', 'good.yaml']);
     expect(code).toBe(0);
     expect(steady(stdout)).toBe(`good.yaml: no problems
-  nats            NATS, prefix xmpp.policy.v1
-  http            http://127.0.0.1:9464/metrics
-  stanza-check    a.example → policy (static, kept 60 s, fallback fail); all
-                  domains → policy (static, kept 500 ms, fallback deny)
-  join-check      no source: answered with source-unavailable, so that the
-                  fallback of the hook decides
-  session-check   no source: answered with source-unavailable, so that the
-                  fallback of the hook decides
-  roster-refresh  no source: answered with source-unavailable, so that the
-                  fallback of the hook decides
-  user-removed    no source is told; what is remembered of the user is forgotten
-  unused          no operation names spare
+  nats                 NATS, prefix xmpp.policy.v1
+  http                 http://127.0.0.1:9464/metrics
+  stanza-check         a.example → policy (static, kept 60 s, fallback fail);
+                       all domains → policy (static, kept 500 ms, fallback deny)
+  join-check           no source: answered with source-unavailable, so that the
+                       fallback of the hook decides
+  session-check        no source: answered with source-unavailable, so that the
+                       fallback of the hook decides
+  roster-refresh       no source: answered with source-unavailable, so that the
+                       fallback of the hook decides
+  roster-set           a.example → app (http, fallback defer); b.example → allow
+                       (constant); all domains → deny (constant)
+  roster-subscription  all domains → deny (constant)
+  user-removed         no source is told; what is remembered of the user is
+                       forgotten
+  unused               no operation names spare
 `);
   });
 
