@@ -39,7 +39,7 @@ export interface TestClient {
   ask(type: 'get' | 'set', payload: Element, to?: string): Promise<Element>;
   /** When it resolves, all that the server had for this client before has come: a round trip through the server. */
   settle(): Promise<void>;
-  /** Whether the server has closed the stream. */
+  /** Whether the server has closed the stream, or the connection without a word. */
   readonly closed: Promise<void>;
   stop(): Promise<void>;
 }
@@ -67,6 +67,7 @@ export async function connectClient(options: ConnectOptions): Promise<TestClient
   connection.on('stanza', (stanza) => inbox.receive(stanza));
   connection.on('error', () => undefined); // a failed start rejects below; later ones show as a missing stanza
   connection.on('close', () => ended?.());
+  connection.on('disconnect', () => ended?.());
   jid = String(await bounded(connection.start(), `${username}@${domain} did not get a session`));
 
   const take: TestClient['take'] = (what, matches) => inbox.take(what, matches);

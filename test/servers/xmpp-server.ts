@@ -77,7 +77,7 @@ export interface XmppServer {
   waitForOutput(pattern: RegExp): Promise<RegExpMatchArray>;
   /** Takes over other options of the hook for all hosts, in place of the earlier ones and without a restart. */
   reconfigure(policy: PolicyOptions): Promise<void>;
-  /** One command of the server's own kind; returns what it prints. @throws Error when the command fails. */
+  /** One command of the server's own kind (of ejabberd an Erlang expression); returns what it prints. @throws Error when it fails. */
   shell(command: string): Promise<string>;
   /** SIGSTOP, resolved when it stands still. */
   pause(): Promise<void>;

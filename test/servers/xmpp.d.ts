@@ -33,7 +33,7 @@ declare module '@xmpp/client' {
     write(xml: string): Promise<void>;
     on(event: 'stanza', listener: (stanza: Element) => void): this;
     on(event: 'error', listener: (error: Error) => void): this;
-    on(event: 'close' | 'offline', listener: () => void): this;
+    on(event: 'close' | 'disconnect' | 'offline', listener: () => void): this;
   }
 
   export function client(options: ClientOptions): XmppClient;
