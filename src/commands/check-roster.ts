@@ -11,7 +11,7 @@ import { UsageProblem } from './usage-problem.ts';
 /** Said wherever the two are offered: the other checks change nothing. */
 const tellsWords = `
 This tells the application, as a client's own change would: what it agrees to
-is stored, and every node fetches the roster anew. Nothing is asked only to see.
+is stored, and every node fetches the roster anew. There is no asking just to see.
 `;
 
 interface SetOptions extends AskOptions {

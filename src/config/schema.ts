@@ -77,7 +77,7 @@ const rosterChanges = z
   .strictObject({
     fallback: z.enum(rosterChangeFallbacks).default('fail'),
     sources: routes(z.strictObject({ ...named, fallback: z.enum(rosterChangeFallbacks).optional() })).transform(
-      (given): typeof given => ({ '*': { source: 'deny' satisfies ConstantName }, ...given }),
+      (given): typeof given => ({ ...given, '*': given['*'] ?? { source: 'deny' satisfies ConstantName } }),
     ),
   })
   .prefault({});

@@ -32,6 +32,8 @@ operations:
   join-check: { sources: app }
   session-check: { sources: app }
   roster-refresh: { sources: app }
+  roster-set: { sources: app }
+  roster-subscription: { sources: app }
   user-removed: { sources: app }
 sources:
   app: { type: http, url: "${application.url}/" }
@@ -103,6 +105,17 @@ describe('a worker says what its document says', () => {
     const reply = read(await ask('roster-refresh', { users: ['alice@localhost', '@'], reason: 'login' }));
     expect(reply).toMatchObject({ status: 'ok', updated: 1, errors: 1 });
     expect(problemsOf(replyName('roster-refresh'), reply)).toEqual([]);
+  });
+
+  it.each<[Operation, object, object]>([
+    ['roster-set', { name: 'Bob', groups: ['Friends'] }, { verdict: 'modify', item: { name: 'Robert' } }],
+    ['roster-set', { remove: true }, { verdict: 'deny', error: { condition: 'not-allowed' } }],
+    ['roster-subscription', { direction: 'in', action: 'subscribe', text: 'me!' }, { verdict: 'drop' }],
+  ])('of a change of a roster: %s with %j', async (operation, change, answer) => {
+    application.answer(json(answer));
+    const reply = read(await ask(operation, { user: 'alice@localhost', contact: 'bob@localhost', ...change }));
+    expect(reply).toMatchObject(answer);
+    expect(problemsOf(replyName(operation), reply)).toEqual([]);
   });
 
   it('of an account that is gone', async () => {
