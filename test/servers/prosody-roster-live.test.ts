@@ -96,8 +96,8 @@ describe('a roster that changes', () => {
     const phone = await logIn(alice);
     const asked = scene.askedFor(at(alice)).length;
     await become(alice, { jid: 'dora@elsewhere.test', subscription: 'none' });
-    const told = [await pushed(phone), await pushed(phone)].map((item) => [item?.jid, item?.subscription]);
-    expect(told.toSorted()).toEqual([
+    const pushes = [await pushed(phone), await pushed(phone)].map((item) => [item?.jid, item?.subscription]);
+    expect(pushes.toSorted()).toEqual([
       [carol, 'remove'],
       ['dora@elsewhere.test', 'none'],
     ]);

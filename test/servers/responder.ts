@@ -4,6 +4,7 @@
  */
 import { connect } from 'nats';
 import type { Msg } from 'nats';
+import { operationNames } from '../../src/wire/operation.ts';
 import type { Operation } from '../../src/wire/operation.ts';
 import { decodeMessagePack, encodeMessagePack } from '../../src/wire/messagepack.ts';
 
@@ -37,6 +38,7 @@ export async function startResponder(natsUrl: string, prefix = 'xmpp.policy.v1')
 
   const answerTo = async (message: Msg): Promise<void> => {
     const operation = message.subject.slice(prefix.length + 1) as Operation;
+    if (!operationNames.includes(operation)) return; // a change, which is no question
     const question: Asked = { ...decodeMessagePack(message.data), operation };
     asked.push(question);
     for (const watcher of watchers) watcher();
