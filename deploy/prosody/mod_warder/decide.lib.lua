@@ -41,7 +41,7 @@ function decider_methods:counts(operation)
 end
 
 function decider_methods:report(operation, failure, taken)
-	local key = operation.." "..failure;
+	local key = operation.." "..failure.." "..taken;
 	local last = self.reported[key];
 	if last and now() - last.at < log_interval then
 		last.unreported = last.unreported + 1;

@@ -29,8 +29,8 @@ local is_asked = {
 	["in"] = { subscribe = true, subscribed = false, unsubscribe = false, unsubscribed = false },
 };
 
--- What has had its answer and comes by again.
-local answered = setmetatable({}, { __mode = "k" });
+-- What has had its answer and comes by again, by direction: what went out comes in elsewhere, possibly in this process.
+local answered = { out = setmetatable({}, { __mode = "k" }), ["in"] = setmetatable({}, { __mode = "k" }) };
 
 local function side_of(given)
 	return hosts[jid.host(given)] and "local" or "remote";
@@ -48,14 +48,10 @@ local function report(event, verdict)
 		event.user, event.contact, verdict.reason and (" ("..verdict.reason:sub(1, 200)..")") or "");
 end
 
-local function mark_answered(stanza)
-	answered[stanza] = true;
+-- On its way again, in a runner of its own, where hooks of others can wait.
+local function post(direction, origin, stanza, preevents)
+	answered[direction][stanza] = true;
 	exempt.mark_own(stanza);
-	return stanza;
-end
-
--- In a runner of its own, where hooks of others can wait.
-local function post(origin, stanza, preevents)
 	local runner = async.runner(function () prosody.core_post_stanza(origin, stanza, preevents); end, {
 		error = function (_, err) module:log("error", "A subscription from %s was lost: %s", stanza.attr.from, err); end;
 	});
@@ -95,7 +91,7 @@ local function start_out(relations, verdicts, line)
 		local origin, stanza = event.origin, event.stanza;
 		local asked, to, from = is_asked.out[stanza.attr.type], stanza.attr.to, stanza.attr.from;
 		-- What a client sends is stamped with its full JID; what the server sends for its users has their bare one.
-		if asked == nil or answered[stanza] or not to or not from or not jid.resource(from) then return nil; end
+		if asked == nil or answered.out[stanza] or not to or not from or not jid.resource(from) then return nil; end
 		local user, contact = jid.bare(from), jid.bare(to);
 		if user == contact then return nil; end
 		if asked and not async.ready() then return line:take(event, true); end
@@ -108,7 +104,7 @@ local function start_out(relations, verdicts, line)
 		if verdict.verdict ~= "allow" then return refuse(event, about, verdict); end
 		if not origin.destroyed then return nil; end
 		-- Its session was replaced meanwhile, but the workers know of it by now.
-		post(hosts[host], mark_answered(stanza), true);
+		post("out", hosts[host], stanza, true);
 		return true;
 	end
 
@@ -133,7 +129,7 @@ local function start_in(relations, verdicts)
 		local about, word = request.about, verdict.verdict;
 		if request.withdrawn then return; end
 		if word == "allow" or is_settled(request.username, about.contact) then
-			post(request.origin.destroyed and hosts[host] or request.origin, mark_answered(request.stanza));
+			post("in", request.origin.destroyed and hosts[host] or request.origin, request.stanza);
 			return;
 		end
 		report(about, verdict);
@@ -172,7 +168,7 @@ local function start_in(relations, verdicts)
 		local origin, stanza = event.origin, event.stanza;
 		local type, to, from = stanza.attr.type, stanza.attr.to, stanza.attr.from;
 		local asked = is_asked["in"][type];
-		if asked == nil or answered[stanza] or not to or not from then return nil; end
+		if asked == nil or answered["in"][stanza] or not to or not from then return nil; end
 		local user, contact = jid.bare(to), jid.bare(from);
 		local username = jid.node(user);
 		if user == contact or not user_exists(username, host) then return nil; end
