@@ -10,4 +10,5 @@ export const prosodyKind: ServerKind = {
   crashed: /[Tt]raceback|lost in line/,
   refusal: (error) => ({ name: 'StanzaError', ...error }),
   refusesEarly: (element, id) => element.attrs['id'] === id && element.attrs['type'] === 'error',
+  refusesUnbound: true,
 };

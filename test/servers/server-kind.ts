@@ -14,6 +14,8 @@ export interface ServerKind {
   refusal(error: RefusedWith): Readonly<Record<string, unknown>>;
   /** Whether an element refuses what was sent under this id before there was a session. */
   refusesEarly(element: Element, id: string): boolean;
+  /** Whether it refuses what comes between authentication and binding; else it ignores that. */
+  readonly refusesUnbound: boolean;
 }
 
 export interface RefusedWith {

@@ -1,0 +1,16 @@
+/** ejabberd, as the behaviours that all servers share need to know it. */
+import { startEjabberd } from './ejabberd.ts';
+import { builtHook } from './ejabberd-hook.ts';
+import type { ServerKind } from './server-kind.ts';
+
+export const ejabberdKind: ServerKind = {
+  name: 'ejabberd',
+  start: async (options) => startEjabberd({ ...options, codePaths: [await builtHook()] }),
+  // The process of a session does one thing at a time.
+  receivesWhileAsking: false,
+  crashed: /CRASH REPORT|[Cc]rashed when running|terminated with reason|Error in process/,
+  refusal: (error) => ({ name: 'StanzaError', ...error }),
+  // It ends the stream.
+  refusesEarly: (element) => element.name === 'stream:error',
+  refusesUnbound: false,
+};
