@@ -6,6 +6,7 @@ import { configCommand } from './commands/config-check.ts';
 import { devCommand } from './commands/dev.ts';
 import { exitCodes } from './commands/exit-codes.ts';
 import { flushCommand } from './commands/flush.ts';
+import { refreshCommand } from './commands/refresh.ts';
 import { rosterCommand } from './commands/roster.ts';
 import { UsageProblem } from './commands/usage-problem.ts';
 import { workerCommand } from './commands/worker.ts';
@@ -31,6 +32,7 @@ program.addCommand(devCommand());
 program.addCommand(workerCommand());
 program.addCommand(checkCommand());
 program.addCommand(rosterCommand());
+program.addCommand(refreshCommand());
 program.addCommand(flushCommand());
 program.addCommand(configCommand());
 for (const command of everyCommand(program)) {

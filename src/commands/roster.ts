@@ -10,10 +10,11 @@ import { durationWords } from './explain-decision.ts';
 import { explainTrouble } from './explain-trouble.ts';
 import { bareUserJid, duration } from './option-values.ts';
 import { printReport } from './report.ts';
+import { rosterFailureWords } from './roster-failure.ts';
 import { rosterTable } from './roster-table.ts';
 import { addTargetOptions, findTarget } from './target.ts';
 import type { TargetOptions } from './target.ts';
-import { createPaint, printable } from './terminal.ts';
+import { createPaint } from './terminal.ts';
 
 const roster = z.object({
   version: z.string(),
@@ -92,7 +93,7 @@ async function showRosters(users: readonly Jid[], options: RosterOptions): Promi
   const parts = names.map((name) => {
     const found = rosters[name];
     if (found !== undefined) return rosterTable(name, found, paint);
-    return `${paint('red', 'no roster')} of ${name}: ${failureWords(failed[name])}\n`;
+    return `${paint('red', 'no roster')} of ${name}: ${rosterFailureWords(failed[name])}\n`;
   });
   const summary = `${names.length - missing.length} of ${names.length} rosters, in ${durationWords(tookMs)}\n`;
   printReport(
@@ -128,17 +129,4 @@ async function askFor(asker: Asker, users: readonly string[], budgetMs: number):
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   return { trouble: 'bad-reply', detail: `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}` };
-}
-
-function failureWords(text: string | undefined): string {
-  switch (text) {
-    case undefined:
-      return 'the workers said nothing about it';
-    case 'source-unavailable':
-      return 'its source did not answer; the log of the workers says why';
-    case 'too-large':
-      return 'it is larger than what the broker carries (max_payload)';
-    default:
-      return printable(text);
-  }
 }

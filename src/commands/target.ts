@@ -18,6 +18,8 @@ export interface Target {
   readonly nats: Config['nats'];
   /** Where the address came from, for people who wonder. */
   readonly from: string;
+  /** What completes user names, as the file has it. */
+  readonly defaultHost?: string | undefined;
 }
 
 export function addTargetOptions(command: Command): Command {
@@ -44,7 +46,8 @@ export function findTarget(options: TargetOptions, env: NodeJS.ProcessEnv, folde
   };
   if (config !== undefined) {
     const from = nats !== undefined ? '--nats' : isSet(env) ? 'WARDER_NATS_URL' : config;
-    return { nats: loadConfig(config, overridden).nats, from };
+    const { nats: loaded, roster } = loadConfig(config, overridden);
+    return { nats: loaded, from, defaultHost: roster.default_host };
   }
   const found = parseConfig('', 'warder.yaml', overridden).nats;
   if (nats !== undefined) return { nats: found, from: '--nats' };
