@@ -17,7 +17,8 @@ import { logUnavailable } from './unavailable.ts';
  * Tells the source of the user's domain. `touched` are the users whose rosters are others when it agrees.
  *
  * All that has begun goes on when the budget is over. An application that agrees too late has stored the change, so it
- * is published all the same; the asker has had the fallback by then, and learns the truth with the roster.
+ * is published all the same; the asker has had the fallback by then, and learns the truth with the roster. Only a worker
+ * that stops abandons what nobody waits for any more.
  * @throws Failure `source-unavailable` when neither the source nor a fallback answers
  */
 export async function changeRoster(

@@ -85,7 +85,7 @@ function answering(answer: unknown): void {
 
 let questions = 0;
 
-async function ask(operation: string, fields: Record<string, unknown> = {}, budgetMs = 10_000) {
+async function ask(operation: string, fields: Record<string, unknown> = {}, budgetMs = 10_000, nats = asker) {
   questions += 1;
   const change = operation === 'roster-subscription' ? { direction: 'out', action: 'subscribe' } : {};
   const request = {
@@ -98,7 +98,7 @@ async function ask(operation: string, fields: Record<string, unknown> = {}, budg
     ...change,
     ...fields,
   };
-  const message = await asker.request(`xmpp.policy.v1.${operation}`, encodeMessagePack(request), { timeout: budgetMs });
+  const message = await nats.request(`xmpp.policy.v1.${operation}`, encodeMessagePack(request), { timeout: budgetMs });
   return decodeMessagePack(message.data);
 }
 
@@ -238,6 +238,28 @@ it('is counted as other decisions are', async () => {
   const counted = 'warder_decisions_total{operation="roster-';
   expect(metrics.join()).toContain(`${counted}set",source="down",verdict="deny",degraded="true"}`);
   expect(metrics.join()).toContain(`${counted}subscription",source="app",verdict="drop",degraded="false"}`);
+});
+
+it('without a stream to number it, a change is made known all the same', async () => {
+  const plain = await startNatsServer();
+  const config = `
+operations: { roster-subscription: { sources: app } }
+sources: { app: { type: http, url: "${application.url}/" } }
+`;
+  const worker = await startWorkerProcess(plain.url, config);
+  const nats = await connect({ servers: plain.url });
+  const heard: unknown[] = [];
+  nats.subscribe('xmpp.policy.v1.invalidate', {
+    callback: (_error, { data }) => heard.push(decodePayload(data, encodingOf(data))['user']),
+  });
+  await nats.flush();
+  const answer = await ask('roster-subscription', {}, 10_000, nats);
+  expect(answer).toMatchObject({ verdict: 'allow', seq: 0 });
+  await nats.flush();
+  expect(heard).toEqual(['alice@app.test', 'bob@elsewhere.test']);
+  await nats.close();
+  await worker.stop();
+  await plain.stop();
 });
 
 it('an account that is gone is told again under the same id until the application has heard it', async () => {
