@@ -90,6 +90,7 @@ export function createSqlCaller(url: string, config: RosterSqlConfig, context: S
     read: (work, call) => guard.run((deadline) => exchange(work, deadline, 2), call),
     write: (work, call) => guard.run((deadline) => exchange(work, deadline, 1), call),
     async stop() {
+      if (pool.ending) return;
       const ended = pool.end();
       destroy();
       await ended;
