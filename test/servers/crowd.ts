@@ -30,12 +30,14 @@ export interface Member {
 
 export interface Crowd {
   readonly members: readonly Member[];
-  /** Resolves when the condition holds after something came to somebody. */
-  until(condition: () => boolean): Promise<void>;
+  /** Resolves when the condition holds after something came to somebody. Throws when that takes too long. */
+  until(what: string, condition: () => boolean): Promise<void>;
   stop(): void;
 }
 
 const headroom = 200;
+/** Against hangs only: a busy machine takes its time. */
+const waitMs = 120_000;
 
 /** @throws Error when this process may not open so many sockets, or somebody cannot log in. */
 export async function startCrowd({ port, domain, usernames, concurrency = 32 }: CrowdOptions): Promise<Crowd> {
@@ -63,12 +65,20 @@ export async function startCrowd({ port, domain, usernames, concurrency = 32 }: 
   }
   return {
     members,
-    until: (condition) =>
-      new Promise((resolve) => {
+    until: (what, condition) =>
+      new Promise((resolve, reject) => {
         const look = (): void => {
           if (!condition()) return;
-          watchers.delete(look);
+          stopLooking();
           resolve();
+        };
+        const timer = setTimeout(() => {
+          stopLooking();
+          reject(new Error(`the crowd did not come to this within ${waitMs} ms: ${what}`));
+        }, waitMs);
+        const stopLooking = (): void => {
+          clearTimeout(timer);
+          watchers.delete(look);
         };
         watchers.add(look);
         look();

@@ -74,6 +74,10 @@ export class RosterApplication {
     this.#rosters.get(user)?.delete(contact);
   }
 
+  rosterOf(user: string): Roster {
+    return Object.fromEntries(this.#rosters.get(user) ?? []);
+  }
+
   /** Both have each other. */
   befriend(one: string, other: string, item: Contact = {}): void {
     this.put(one, other, item);
@@ -142,7 +146,7 @@ export class RosterApplication {
       return this.failsWith === 0 ? send(this.decide(told)) : refuse();
     }
     const user = decodeURIComponent((request.url ?? '').split('/').at(-1) ?? '');
-    const roster: Roster = Object.fromEntries(this.#rosters.get(user) ?? []);
+    const roster = this.rosterOf(user);
     this.asked.set(user, (this.asked.get(user) ?? 0) + 1);
     this.#underWay += 1;
     this.highestConcurrency = Math.max(this.highestConcurrency, this.#underWay);

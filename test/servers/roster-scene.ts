@@ -5,6 +5,7 @@
 import { tmpdir } from 'node:os';
 import { connect } from 'nats';
 import type { NatsConnection } from 'nats';
+import { encodingOf } from '../../src/wire/encoding.ts';
 import { decodeMessagePack } from '../../src/wire/messagepack.ts';
 import { Proxy } from '../freshness/proxy.ts';
 import { builtMain } from './built.ts';
@@ -83,7 +84,10 @@ export async function startRosterScene(given: RosterSceneOptions = {}): Promise<
     stops.push(() => nats.close());
     const questions: Question[] = [];
     nats.subscribe(`${prefix}.roster-refresh`, {
-      callback: (_error, { data }) => void questions.push(decodeMessagePack(data) as unknown as Question),
+      // Hooks ask in MessagePack; what a test itself asks in JSON is no question of a hook.
+      callback: (_error, { data }) => {
+        if (encodingOf(data) === 'messagepack') questions.push(decodeMessagePack(data) as unknown as Question);
+      },
     });
     const application = await RosterApplication.start();
     stops.push(() => application.stop());
@@ -114,7 +118,8 @@ export async function startRosterScene(given: RosterSceneOptions = {}): Promise<
 http_interfaces = { "127.0.0.1" }
 warder_server_name = "${name}"
 warder_nats_reconnect_max = 0.5
-warder_checks = {}
+warder_push_paths = true
+warder_checks = { "user-removed" }
 warder_timeouts = { ["roster-refresh"] = 30, ["roster-set"] = 30, ["roster-subscription"] = 30 }
 ${given.options ?? ''}`,
         hostOptions: `warder_roster = true\n${given.hostOptions?.(name) ?? ''}`,
