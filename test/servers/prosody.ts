@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { freePorts } from './free-port.ts';
 import { findBinary, startProcess } from './process.ts';
+import type { RunningProcess } from './process.ts';
 import { prosodyConfig } from './prosody-config.ts';
 import { connectClient } from './xmpp-client.ts';
 import type { TestClient } from './xmpp-client.ts';
@@ -27,6 +28,8 @@ export interface Prosody extends XmppServer {
   register(username: string, domain?: string): void;
   /** Writes the configuration anew with these options in its global section; to be followed by a reload in the shell. */
   configure(options: string): void;
+  /** Kills it as a fault would, and starts it anew with what it has stored. Its output begins anew, too. */
+  killAndRestart(): Promise<void>;
 }
 
 const run = promisify(execFile);
@@ -42,11 +45,13 @@ export async function startProsody(options: ProsodyOptions): Promise<Prosody> {
   const write = (changed: Partial<ProsodyOptions>): void =>
     writeFileSync(configFile, prosodyConfig({ ...options, ...changed, host, rooms, port, componentPort, folder }));
   write({});
-  const child = await startProcess({
-    command: 'prosody',
-    args: ['-F', '--config', configFile],
-    ready: /Activated service 'c2s' on/,
-  }).catch((error: unknown) => {
+  const start = (): Promise<RunningProcess> =>
+    startProcess({
+      command: 'prosody',
+      args: ['-F', '--config', configFile],
+      ready: /Activated service 'c2s' on/,
+    });
+  let child = await start().catch((error: unknown) => {
     rmSync(folder, { recursive: true, force: true });
     throw error;
   });
@@ -85,6 +90,11 @@ export async function startProsody(options: ProsodyOptions): Promise<Prosody> {
       write({ policy });
       await shell('config:reload()');
       await shell("module:reload('warder')");
+    },
+    killAndRestart: async () => {
+      child.signal('SIGKILL');
+      await child.stop();
+      child = await start();
     },
     pause: () => child.pause(),
     resume: () => void child.signal('SIGCONT'),

@@ -62,13 +62,13 @@ local function start(settings, decider, asker)
 	local function answered(removal, reply, failure)
 		removal.is_asking = false;
 		if reply then
+			settle(removal);
 			decider:answered(operation, reply.forgotten and "forgotten" or "unknown");
 			module:log("info", "%s: %s@%s", operation, removal.username, host);
-			settle(removal);
 		elseif is_final[failure] or not waiting[removal.id] then
+			settle(removal);
 			decider:failed(operation, failure, "given up");
 			module:log("error", "%s of %s@%s failed for good: %s", operation, removal.username, host, failure);
-			settle(removal);
 		else
 			decider:failed(operation, failure, "told again");
 			removal.tries = removal.tries + 1;
