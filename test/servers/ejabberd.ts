@@ -126,15 +126,15 @@ interface Node {
 
 function erlangArguments({ node, cookie, folder, configFile, codePaths }: Node): string[] {
   return [
-    ...['-noinput', '-sname', node, '-setcookie', cookie, '-start_epmd', 'false'],
-    ...['-kernel', 'inet_dist_use_interface', '{127,0,0,1}'],
+    ['-noinput', '-sname', node, '-setcookie', cookie, '-start_epmd', 'false'],
+    ['-kernel', 'inet_dist_use_interface', '{127,0,0,1}'],
     // Schedulers that wait busily would take the two cores from everything else that a test runs.
-    ...['+sbwt', 'none', '+sbwtdcpu', 'none', '+sbwtdio', 'none'],
-    ...codePaths.flatMap((path) => ['-pa', path]),
-    ...['-mnesia', 'dir', quoted(join(folder, 'spool'))],
-    ...['-ejabberd', 'config', quoted(configFile), 'log_path', quoted(join(folder, 'log', 'ejabberd.log'))],
-    ...['-s', 'ejabberd'],
-  ];
+    ['+sbwt', 'none', '+sbwtdcpu', 'none', '+sbwtdio', 'none'],
+    codePaths.flatMap((path) => ['-pa', path]),
+    ['-mnesia', 'dir', quoted(join(folder, 'spool'))],
+    ['-ejabberd', 'config', quoted(configFile), 'log_path', quoted(join(folder, 'log', 'ejabberd.log'))],
+    ['-s', 'ejabberd'],
+  ].flat();
 }
 
 /** Where the Debian package puts it; Erlang does not look there by itself. */

@@ -275,9 +275,9 @@ export function neverCheck(kind: ServerKind): void {
         "<message to='bob@localhost' id='unbound'><body>early</body></message><iq type='get' id='after'><x xmlns='urn:x'/></iq>",
       );
       // What is answered to this comes after what was answered to that.
-    await unbound.bind('late');
-    expect(unbound.inbox.some((element) => kind.refusesEarly(element, 'after'))).toBe(kind.refusesUnbound);
-    await bob.settle();
+      await unbound.bind('late');
+      expect(unbound.inbox.some((element) => kind.refusesEarly(element, 'after'))).toBe(kind.refusesUnbound);
+      await bob.settle();
 
       expect(bob.inbox.filter(hasBody('early'))).toEqual([]);
       expectNothingAsked();
