@@ -156,7 +156,8 @@ ${options.options ?? ''}`,
         return client;
       },
       stats: async () => {
-        const [, line = ''] = / rosters: (.*)/.exec(await prosody.shell('warder:stats()')) ?? [];
+        const [, ofHost = ''] = (await prosody.shell('warder:stats()')).split(`${prosody.host}\n`);
+        const [, line = ''] = / rosters: (.*)/.exec(ofHost) ?? [];
         const words = line.split(', ').map((word) => word.split(' ') as [string, string]);
         return Object.fromEntries(words.map(([name, value]) => [name, Number(value)]));
       },
