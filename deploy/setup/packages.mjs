@@ -30,6 +30,12 @@ export const systemPackages = [
     reason: 'the XMPP server that mod_warder is tested and measured in',
   },
   {
+    name: 'prosody-modules',
+    provides: { file: '/usr/lib/prosody/modules/mod_privacy_lists/mod_privacy_lists.lua' },
+    for: ['test'],
+    reason: 'privacy lists (XEP-0016) for Prosody, whose rules take groups of a roster',
+  },
+  {
     name: 'ejabberd',
     provides: { binary: 'ejabberdctl' },
     service: true,
