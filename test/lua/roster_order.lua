@@ -93,8 +93,28 @@ test("what was changed on the spot is not undone by what was asked for before", 
 	local ticket = order:ask();
 	order:changed_here(6);
 	check(not order:answered(ticket, 5));
-	order:mark(7);
-	check(order:answered(order:ask(), 7));
+	check(order.is_due);
+	check(not order:answered(order:ask(), 5));
+	check(order:answered(order:ask(), 6));
+	check(not order.is_due);
+end);
+
+test("what was changed on the spot hides no change that is heard of later", function ()
+	local order = due();
+	order:answered(order:ask(), 4);
+	order:changed_here(6);
+	order:mark(5);
+	check(order.is_due);
+end);
+
+test("without numbers what was changed on the spot is not undone either", function ()
+	local order = due();
+	order:answered(order:ask(), 0);
+	order:mark();
+	local ticket = order:ask();
+	order:changed_here(0);
+	check(not order:answered(ticket, 0));
+	check(order.is_due and order:answered(order:ask(), 0));
 end);
 
 test("without numbers the order of asking decides", function ()

@@ -51,8 +51,8 @@ if settings.checks["session-check"] and is_account_host then session_check.start
 if settings.checks["user-removed"] and is_account_host then user_removed.start(settings, decider, asker); end
 local rosters = has_rosters and roster.start(settings, decider, asker, feed) or nil;
 if rosters then
-	roster_set.start(decider, verdicts);
-	subscriptions.start(relations.new(settings, decider, asker), verdicts, waiting_line);
+	roster_set.start(decider, verdicts, rosters);
+	subscriptions.start(relations.new(settings, decider, asker, rosters), verdicts, waiting_line);
 	if settings.roster_delimiter then roster_delimiter.start(settings.roster_delimiter); end
 end
 if settings.push_paths and is_account_host then

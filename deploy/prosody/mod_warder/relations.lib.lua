@@ -2,13 +2,14 @@
 -- with the workers before the next question about them is asked, so that taking back and asking anew keep their order.
 -- Knows no stanzas; never raises.
 --
--- local relations = module:require "relations".new(settings, decider, asker);
+-- local relations = module:require "relations".new(settings, decider, asker, rosters);      rosters as in roster_refresh.lib.lua
 -- relations:ask(side, event, done)       done(verdict), exactly once, possibly before ask() returns; needs no async context
 -- relations:wait(side, event) -> verdict     inside an async context
 -- relations:tell(event)                  waits for nothing; what fails is logged and counted
 --   event: { user, contact, direction, action, text }      side: "local" or "remote", who has caused it
 
 local async = require "util.async";
+local jid_node = require "util.jid".node;
 
 local operation = "roster-subscription";
 
@@ -49,6 +50,7 @@ function relations_methods:ask(side, event, done)
 	self:send(event, function (reply, failure)
 		if not reply then return done(self.decider:fallback(operation, side, failure)); end
 		self.decider:answered(operation, reply.verdict);
+		if reply.verdict == "allow" then self.rosters:changed_here(jid_node(event.user), reply.seq); end
 		done(reply);
 	end);
 end
@@ -82,8 +84,10 @@ function relations_methods:tell(event)
 	end);
 end
 
-local function new(settings, decider, asker)
-	return setmetatable({ settings = settings, decider = decider, asker = asker, telling = {} }, relations_mt);
+local function new(settings, decider, asker, rosters)
+	return setmetatable({
+		settings = settings, decider = decider, asker = asker, rosters = rosters, telling = {},
+	}, relations_mt);
 end
 
 return { new = new };

@@ -15,7 +15,8 @@
 -- order:ask() -> ticket          asks have an order of their own, which is theirs whatever order the answers come in
 -- order:answered(ticket, sequence) -> whether the answer is to be applied      sequence: 0 where nobody numbers
 -- order:failed()                 instead of an answer
--- order:changed_here(sequence)   what is applied was changed on the spot, as the change of this number (0 for none) says
+-- order:changed_here(sequence)   what is applied was changed on the spot, as an answer of this number (0 for none) allowed: no
+--     answer that is older, or was asked for before, may undo it. Whoever is due stays due
 -- order:reset()                  nobody numbers any more
 -- order.is_due, order.asking     how many are asked at the moment
 -- order.is_applied               whether there was any answer
@@ -32,6 +33,7 @@ local function new()
 	return setmetatable({
 		applied = 0; is_applied = false; applied_ticket = 0; -- what is held
 		is_due = false; due = 0; due_after = 0; -- the number it must have, and the ticket it must be later than
+		floor = 0; floor_ticket = 0; -- what an answer must know and be later than, due or not
 		tickets = 0; marked = 0; asking = 0; -- tickets given, those of them given before the latest mark, those not answered
 	}, order_mt);
 end
@@ -63,6 +65,7 @@ end
 
 function order_methods:answered(ticket, sequence)
 	self.asking = self.asking - 1;
+	if sequence < self.floor or sequence == self.floor and ticket <= self.floor_ticket then return false; end
 	if self.is_applied and (sequence < self.applied
 		or sequence == self.applied and not (self.is_due and ticket > self.applied_ticket)) then
 		return false;
@@ -73,12 +76,11 @@ function order_methods:answered(ticket, sequence)
 end
 
 function order_methods:changed_here(sequence)
-	if sequence < self.applied then return; end
-	self.is_applied, self.applied, self.applied_ticket = true, sequence, self.tickets;
+	self.floor, self.floor_ticket = max(self.floor, sequence), self.tickets;
 end
 
 function order_methods:reset()
-	self.applied, self.due = 0, 0;
+	self.applied, self.due, self.floor = 0, 0, 0;
 end
 
 return { new = new };

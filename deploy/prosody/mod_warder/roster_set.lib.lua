@@ -1,7 +1,7 @@
 -- A contact that a client adds, renames, regroups or removes: asked about first, then done as mod_roster does it. Nothing
 -- has changed before the answer.
 --
--- module:require "roster_set".start(decider, verdicts);
+-- module:require "roster_set".start(decider, verdicts, rosters);      rosters as in roster_refresh.lib.lua
 
 local jid_prep = require "util.jid".prep;
 local jid_resource = require "util.jid".resource;
@@ -139,7 +139,7 @@ local function finish(session, stanza, username, change, verdict)
 	end
 end
 
-local function start(decider, verdicts)
+local function start(decider, verdicts, rosters)
 	-- Nobody is left without an answer. What waits is not within it: Lua 5.1 could not.
 	local function guarded(session, stanza, step, ...)
 		local ok, result = xpcall(step, debug.traceback, session, stanza, ...);
@@ -161,6 +161,7 @@ local function start(decider, verdicts)
 		if not change then return true; end
 		local verdict = decider:ask(operation, "local", change, verify(change));
 		if verdict.verdict == "allow" or verdict.verdict == "modify" then
+			rosters:changed_here(username, verdict.seq);
 			guarded(session, stanza, finish, username, change, verdict);
 		else
 			module:log("info", "%s: %s for %s about %s%s", operation, verdict.verdict, change.user, change.contact,
