@@ -109,13 +109,17 @@ export function checkSessions(kind: ServerKind): void {
       await scene.server.waitForOutput(/user-removed: carol@localhost/);
     });
 
-    it('says in the log when they could not be told', async () => {
+    it('tells them again with the same id when that failed, until they acknowledge it, and the log says so', async () => {
       await scene.server.register('dora');
       responder.on('user-removed', () => ({ failure: 'source-unavailable', text: '' }));
       await scene.server.unregister('dora');
+      await scene.server.waitForOutput(/user-removed failed: source-unavailable/);
+      await responder.untilAsked('user-removed', 2);
+      responder.on('user-removed', () => ({ forgotten: true }));
+      await scene.server.waitForOutput(/user-removed: dora@localhost/);
 
-      await scene.server.waitForOutput(/user-removed of dora@localhost failed: source-unavailable/);
-      expect(responder.of('user-removed')).toHaveLength(1);
+      const told = responder.of('user-removed').map(({ id, user }) => ({ id, user }));
+      expect(told).toEqual(told.map(() => ({ id: told[0]?.id, user: 'dora@localhost' })));
     });
   });
 }
