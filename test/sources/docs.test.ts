@@ -30,6 +30,24 @@ function optionsIn(text: string): string[] {
   return [...table.matchAll(/^\| `([\w.]+)`/gm)].map(([, name = '']) => name);
 }
 
+describe('README.md', () => {
+  const readme = readFileSync(join(docs, '../README.md'), 'utf8');
+
+  it('gives the trigger that docs/sources.md gives, which tests run against PostgreSQL', () => {
+    const [trigger = 'none'] = blocks(readme, 'sql');
+    expect(trigger).toContain('CREATE TRIGGER');
+    expect(blocks(sources, 'sql')).toContain(trigger);
+  });
+
+  it('has an example of rosters that is a configuration', () => {
+    const [yaml = ''] = /(?<=:\n\n)( {4}operations:\n(?: {4}.*\n)*?.*roster-sql\n(?: {4}.*\n)*)/.exec(readme) ?? [];
+    const config = parseConfig(yaml.replaceAll(/^ {4}/gm, ''), 'README.md', {
+      DATABASE_URL: 'postgres://127.0.0.1/app',
+    });
+    expect(config.sources['people']).toMatchObject({ type: 'roster-sql', listen: { channel: 'warder_roster' } });
+  });
+});
+
 describe('docs/sources.md', () => {
   it.each(blocks(sources, 'yaml'))('has an example that is a configuration: %s', (yaml) => {
     const config = parseConfig(yaml, 'sources.md', { POLICY_AUTHORIZATION: 'Bearer x' });
