@@ -8,19 +8,19 @@ import { promisify } from 'node:util';
 
 const script = fileURLToPath(new URL('../../deploy/ejabberd/mod_warder/build', import.meta.url));
 
-let built: Promise<string> | undefined;
-
-/** Compiles once a process; resolves to the folder with the modules. @throws Error with what the compiler says */
-export function builtHook(): Promise<string> {
-  built ??= build();
-  return built;
+export interface BuiltHook {
+  /** With the compiled modules. */
+  readonly folder: string;
+  remove(): void;
 }
 
-async function build(): Promise<string> {
+/** @throws Error with what the compiler says */
+export async function buildHook(): Promise<BuiltHook> {
   const folder = mkdtempSync(join(tmpdir(), 'warder-test-hook-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const remove = (): void => rmSync(folder, { recursive: true, force: true });
   await promisify(execFile)(script, [folder]).catch((error: Error & { readonly stdout?: string }) => {
+    remove();
     throw new Error(`${error.message}\n${error.stdout ?? ''}`); // where the compiler complains
   });
-  return folder;
+  return { folder, remove };
 }

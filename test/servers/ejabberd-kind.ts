@@ -1,11 +1,24 @@
 /** ejabberd, as the behaviours that all servers share need to know it. */
 import { startEjabberd } from './ejabberd.ts';
-import { builtHook } from './ejabberd-hook.ts';
+import { buildHook } from './ejabberd-hook.ts';
 import type { ServerKind } from './server-kind.ts';
 
 export const ejabberdKind: ServerKind = {
   name: 'ejabberd',
-  start: async (options) => startEjabberd({ ...options, codePaths: [await builtHook()] }),
+  start: async (options) => {
+    const hook = await buildHook();
+    const server = await startEjabberd({ ...options, codePaths: [hook.folder] }).catch((error: unknown) => {
+      hook.remove();
+      throw error;
+    });
+    return {
+      ...server,
+      stop: async () => {
+        await server.stop();
+        hook.remove();
+      },
+    };
+  },
   // The process of a session does one thing at a time.
   receivesWhileAsking: false,
   crashed: /CRASH REPORT|[Cc]rashed when running|terminated with reason|Error in process/,
