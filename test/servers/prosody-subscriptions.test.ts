@@ -60,6 +60,7 @@ component_secret = "secret"`,
       warder: false,
     }),
   ]);
+  await ours.waitForOutput(/Connected to NATS/);
   rita = await logIn(theirs, 'rita', 'home');
 });
 
