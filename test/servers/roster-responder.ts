@@ -60,7 +60,8 @@ export async function logIn(
     presence: false,
     ...(domain === undefined ? {} : { domain }),
   });
-  await client.ask('get', rosterQuery());
+  const roster = await client.ask('get', rosterQuery());
+  if (roster.attrs['type'] !== 'result') throw new Error(`${client.jid} got no roster: ${String(roster)}`);
   await client.send(xml('presence'));
   await client.take('its own presence', isFrom(client.jid));
   await client.settle();
