@@ -105,6 +105,23 @@ describe('a login that is broken off before its first roster came', () => {
     second.vanish();
   });
 
+  it('replaced by the same device, and the module reloaded while both wait: the one that is left is told to try again', async () => {
+    responder.on('roster-refresh', silence);
+    const ask = (id: string): string => `<iq type='get' id='${id}'>${String(query)}</iq>`;
+    const first = await open('phone');
+    first.write(ask('r'));
+    await responder.untilAsked('roster-refresh');
+    const second = await open('phone');
+    second.write(ask('r'));
+    await scene.prosody.shell("module:reload('warder')");
+    expect(errorOf(await second.take('a reply', ({ attrs }) => attrs['id'] === 'r'))).toMatchObject(tryAgain);
+    responder.on('roster-refresh', (asked) => roster(asked, 'bob@localhost'));
+    second.write(ask('s'));
+    expect(contactsIn(await second.take('a reply', ({ attrs }) => attrs['id'] === 's'))).toEqual(['bob@localhost']);
+    first.vanish();
+    second.vanish();
+  });
+
   it('the module reloaded while it waits: it is told to try again', async () => {
     responder.on('roster-refresh', silence);
     const client = await login();

@@ -72,7 +72,11 @@ local function start_logins(rosters)
 		for session in pairs(old.without) do logins.without[session] = true; end
 		for session, waiting in pairs(old.waiting) do
 			old.waiting[session] = nil;
-			begin(session, waiting);
+			if session.destroyed then
+				for _, done in ipairs(waiting) do done(); end
+			else
+				begin(session, waiting);
+			end
 		end
 	end
 

@@ -121,19 +121,22 @@ local function retry_delay(user)
 	return min(longest_retry, first_retry * 2 ^ min(user.failures - 1, 10)) * (0.5 + random() / 2);
 end
 
+local function retry(self, user)
+	user.failures = user.failures + 1;
+	user.is_retrying = true;
+	ask_soon(self, user, retry_delay(user), false);
+end
+
 -- After an answer or a failure: what is still missing is asked again.
 local function go_on(self, user, has_failed)
 	if user.is_gone or self.is_stopped then return; end
 	local order = user.order;
 	if not order.is_due then
 		user.failures = 0;
-	elseif order:is_tried() then
-		if order.asking > 0 and not has_failed then return; end
-		user.failures = user.failures + 1;
-		user.is_retrying = true;
-		ask_soon(self, user, retry_delay(user), false);
-	else
+	elseif not order:is_tried() then
 		ask_soon(self, user, coalesce, true);
+	elseif order.asking == 0 or has_failed then
+		retry(self, user);
 	end
 end
 
@@ -203,9 +206,12 @@ function rosters_methods:ask(user, reason, done)
 		end, debug.traceback);
 		if not ok then
 			module:log("error", "Could not take the roster of %s: %s", name, has_roster);
-			has_roster, has_failed = false, true;
+			has_roster = false;
+			user.order:mark();
+			if not user.is_gone and not self.is_stopped then retry(self, user); end
+		else
+			go_on(self, user, has_failed);
 		end
-		go_on(self, user, has_failed);
 		for _, tell in ipairs(asked.waiting) do tell(has_roster); end
 	end
 	if not self.asker then return finish(nil, "disconnected"); end
