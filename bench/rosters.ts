@@ -45,7 +45,8 @@ async function start(): Promise<{ worker: { pid: number; url: string }; service:
     http: { listen: '127.0.0.1:0' },
     cache: { max_rosters: 2 * userCount },
     operations: { 'roster-refresh': { sources: 'contacts' } },
-    sources: { contacts: { type: 'roster-http', url: `${serviceUrl}/{jid}` } },
+    // A busy machine takes its time; what is measured is how much.
+    sources: { contacts: { type: 'roster-http', url: `${serviceUrl}/{jid}`, timeout_ms: 30_000 } },
   };
   writeFileSync(file, JSON.stringify(config)); // JSON is YAML
   const worker = await startProcess({
