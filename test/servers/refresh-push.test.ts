@@ -45,7 +45,7 @@ describe('a refresh that is pushed', () => {
   });
 
   it('of 10,000 users leaves the application room for who logs in meanwhile', async () => {
-    const { application, push, ask } = await start();
+    const { application, push, ask } = await start({ source: 'timeout_ms: 30000,' });
     application.hold((user) => user !== 'login@localhost');
     const users = usersOf(10_000);
     const pushing = push(users);
