@@ -6,7 +6,7 @@ import { delimiter, join } from 'node:path';
 /**
  * @typedef {object} SystemPackage
  * @property {string} name of the Debian package
- * @property {{ binary: string } | { postgresBinary: string } | { luaModule: string } | { file: string }} provides what must be there; who installed it does not matter
+ * @property {{ binary: string } | { postgresBinary: string } | { luaModule: string } | { file: string } | { erlangFile: string }} provides what must be there; who installed it does not matter
  * @property {boolean} [service] the package brings a daemon that Debian enables
  * @property {{ file: string, text: string }} [whileInstalling] a configuration file that is there just then
  * @property {readonly ('start' | 'test' | 'bench')[]} for the commands that need it
@@ -41,6 +41,24 @@ export const systemPackages = [
     service: true,
     for: ['test'],
     reason: 'the XMPP server on Erlang that the same behaviours are tested in',
+  },
+  {
+    name: 'erlang-dev',
+    provides: { erlangFile: 'eunit/include/eunit.hrl' },
+    for: ['test'],
+    reason: 'the headers that the Erlang hooks and their tests are compiled with',
+  },
+  {
+    name: 'erlang-eunit',
+    provides: { erlangFile: 'eunit/ebin/eunit.beam' },
+    for: ['test'],
+    reason: "runs the Erlang hooks' tests that need no XMPP server",
+  },
+  {
+    name: 'erlang-jiffy',
+    provides: { erlangFile: 'jiffy/ebin/jiffy.beam' },
+    for: ['test'],
+    reason: "an independent JSON, which the Erlang hooks' is compared with",
   },
   {
     name: 'postgresql',
@@ -144,10 +162,23 @@ export function isPresent(provides) {
   if ('binary' in provides) return findBinary(provides.binary) !== undefined;
   if ('postgresBinary' in provides) return findPostgresBinary(provides.postgresBinary) !== undefined;
   if ('file' in provides) return existsSync(provides.file);
+  if ('erlangFile' in provides) return hasErlangFile(provides.erlangFile);
   // The version of Lua that Debian's Prosody runs on: a module for another one would not help.
   const lua = findBinary('lua5.4');
   if (lua === undefined) return false;
   return spawnSync(lua, ['-e', `require '${provides.luaModule}'`], { stdio: 'ignore' }).status === 0;
+}
+
+/**
+ * Debian puts the version of a library into the name of its folder.
+ * @param {string} path library/path
+ */
+function hasErlangFile(path) {
+  const [library = '', ...rest] = path.split('/');
+  const libraries = '/usr/lib/erlang/lib';
+  if (!existsSync(libraries)) return false;
+  const folders = readdirSync(libraries).filter((name) => name.startsWith(`${library}-`));
+  return folders.some((name) => existsSync(join(libraries, name, ...rest)));
 }
 
 /**
