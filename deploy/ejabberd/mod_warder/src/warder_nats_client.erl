@@ -86,10 +86,11 @@ handle_call({unsubscribe, Ref}, _From, State) ->
 handle_call({listen, Pid}, _From, #state{listeners = Listeners, tables = Tables} = State) ->
     Ref = monitor(process, Pid),
     %% Told at once of a connection that is there already; of one that comes, by that.
-    case warder_nats:current(Tables) of
-        #{info := Info} -> Pid ! {warder_nats, Ref, {connected, Info}};
-        none -> ok
-    end,
+    _ =
+        case warder_nats:current(Tables) of
+            #{info := Info} -> Pid ! {warder_nats, Ref, {connected, Info}};
+            none -> ok
+        end,
     {reply, {ok, Ref}, State#state{listeners = Listeners#{Ref => Pid}}}.
 
 %% @private

@@ -102,7 +102,7 @@ whole(_Operation, Reply) -> {ok, Reply}.
 envelope() ->
     [{<<"seq">>, seq, optional, fun count/1}, {<<"age_ms">>, age_ms, optional, fun number/1}].
 
--spec form(warder_operations:operation()) -> [field()].
+-spec form(warder_operations:operation() | decision) -> [field()].
 form(roster_refresh) ->
     [
         {<<"status">>, status, required, one_of([ok, error])},
