@@ -187,6 +187,15 @@ describe('a configuration that is wrong', () => {
       want: [expect.stringContaining('a static source cannot answer roster-set; it can answer stanza-check,')],
     },
     {
+      name: 'a database without the statements that an operation needs',
+      yaml:
+        'sources: { db: { type: roster-sql, url: "postgres://h/d", query: "SELECT $1 AS jid" } }\n' +
+        'operations:\n  roster-refresh: { sources: db }\n  roster-set: { sources: db }',
+      want: [
+        'w.yaml:4: operations.roster-set.sources: needs statements of the source: sources.db has no set and no remove',
+      ],
+    },
+    {
       name: 'a secret that is not in the environment',
       yaml: 'nats: { token: { env: NATS_TOKEN } }',
       want: ['w.yaml:1: nats.token: the environment has no variable NATS_TOKEN'],

@@ -11,6 +11,11 @@ const http = { type: 'http', url: 'https://policy.example.org/check' };
 const filter = { type: 'msg-filter-http', url: 'https://filter.example.org/check{?from,to}' };
 const rooms = { type: 'muc-auth-http', url: 'https://rooms.example.org/auth' };
 const rosters = { type: 'roster-http', url: 'https://people.example.org/%s' };
+const database = {
+  type: 'roster-sql',
+  url: 'postgres://warder:s3cret@db.example.org/chat',
+  query: 'SELECT jid FROM contacts WHERE owner = $1',
+};
 
 describe('the options of sources', () => {
   it.each([
@@ -24,6 +29,10 @@ describe('the options of sources', () => {
     rosters,
     { ...rosters, url: 'http://h/x%20y/%s' },
     { ...rosters, url: 'http://h/{host}/{user}' },
+    database,
+    { ...database, url: 'postgresql:///chat?host=/run/postgresql' },
+    { ...database, query: "SELECT jid, '$2' FROM c WHERE owner = $1 AND host = $2", parameters: ['user', 'host'] },
+    { ...database, query: 'SELECT $1 AS jid, $1', listen: { channel: 'c', default_host: 'Example.org' } },
     { type: 'static', file: 'policy.yaml' },
   ])('may be %j', (options) => expect(problemsOf(options)).toEqual([]));
 
@@ -71,10 +80,32 @@ describe('the options of sources', () => {
     [{ ...rosters, url: 'http://h/{host}' }, 'names no user; add {user} or {jid}'],
     [{ ...rosters, url: 'http://h/{user}/%s' }, 'write {user} in place of %s'],
     [{ ...rosters, url: 'http://%s.example.org/' }, 'the host must be fixed'],
+    [{ ...database, url: 'mysql://h/d' }, 'url: must begin with postgres://'],
+    [{ ...database, url: 'postgres://u:a#b@h/d' }, 'url: is no URL; in user name and password, write @ as %40'],
+    [{ ...database, url: 'postgres://h' }, 'url: names no database'],
+    [{ type: 'roster-sql', url: database.url }, 'query: must be an SQL statement'],
+    [{ ...database, parameters: [] }, 'parameters: must be a list in the order of $1'],
+    [{ ...database, parameters: ['contact'] }, 'parameters[0]: must be one of jid, user, host, not the text "contact"'],
+    [{ ...database, parameters: ['jid', 'user'] }, 'parameters: has user for $2, which the statement does not have'],
+    [{ ...database, query: `${database.query} AND h = $2` }, 'parameters: is too short: the statement has $2'],
+    [{ ...database, query: 'SELECT jid FROM contacts' }, 'parameters: has jid for $1, which the statement does not'],
+    [{ ...database, pending: { query: 'SELECT $2' } }, 'pending.parameters: has jid for $1'],
+    [{ ...database, set: { statement: 'SELECT $1', parameters: ['action'] } }, 'set.parameters[0]: must be one of'],
+    [{ ...database, listen: { channel: 'a-b' } }, 'listen.channel: must be a name of letters'],
+    [{ ...database, listen: { channel: 'c', default_host: 'a@b' } }, 'listen.default_host: must be a host'],
+    [{ ...database, insecure: true }, 'insecure: is unknown here'],
     [{ type: 'static' }, 'file: must be the path of a policy file'],
   ])('may not be %j', (options, problem) => expect(problemsOf(options).join('\n')).toContain(problem));
 
   it('normalise the names of rooms', () => {
     expect(sourceConfig.parse({ ...rooms, enabled_for: ['LOBBY'] })).toMatchObject({ enabled_for: ['lobby'] });
   });
+
+  it.each(['postgres://u:s3cret#@h/d', 'postgres://u:s3cret@h', 'mysql://u:s3cret@h/d'])(
+    'are not repeated where a password may stand in them: %s',
+    (url) => {
+      expect(problemsOf({ ...database, url })).toHaveLength(1);
+      expect(problemsOf({ ...database, url }).join()).not.toContain('s3cret');
+    },
+  );
 });
