@@ -10,6 +10,8 @@ local jid_host = require "util.jid".host;
 local jid_resource = require "util.jid".resource;
 local st = require "util.stanza";
 
+local reading = module:require "reading";
+
 local hosts = prosody.hosts;
 
 local operation = "join-check";
@@ -51,6 +53,7 @@ local function start(decider, verdicts, line)
 		local verdict = remembered;
 		for _ = 1, max_questions do
 			verdict = verdict or decider:decide(operation, side, question);
+			reading.go_on(origin);
 			-- Its session was replaced while it waited: nobody is left who could enter.
 			if is_client and origin.destroyed then return true; end
 			local ok, stopped = xpcall(verdicts.apply, debug.traceback, verdicts, operation, "send", event, verdict);

@@ -9,6 +9,7 @@
 
 local async = require "util.async";
 local jid_bare = require "util.jid".bare;
+local reading = module:require "reading";
 
 local hosts = prosody.hosts;
 
@@ -32,15 +33,6 @@ local function sender(event)
 	return from and jid_bare(from) or "";
 end
 
--- With net.server_epoll, resume() alone leaves what the socket library has read already lying there until more comes.
-local function read_on(conn)
-	if conn.pausefor then
-		conn:pausefor(0);
-	else
-		conn:resume();
-	end
-end
-
 -- How many stanzas of whoever brought them are in line. Without a bound a gateway would fill the memory.
 function line_methods:count(origin, by)
 	local conn = origin.conn;
@@ -50,7 +42,7 @@ function line_methods:count(origin, by)
 	if by > 0 and n == max_waiting then
 		conn:pause();
 	elseif by < 0 and n == max_waiting / 2 then
-		read_on(conn);
+		reading.resume(conn);
 	end
 end
 

@@ -12,6 +12,7 @@ local timer = require "util.timer";
 
 local refresh = module:require "roster_refresh";
 local probes = module:require "roster_probes";
+local reading = module:require "reading";
 local state = module:require "roster_state";
 
 -- Before anything looks at what a client sends.
@@ -66,6 +67,7 @@ local function start_logins(rosters)
 			done();
 		end);
 		wait();
+		reading.go_on(session);
 	end
 
 	function rosters.take_over(_, old)
@@ -99,6 +101,7 @@ local function start_logins(rosters)
 		local wait, done = async.waiter();
 		table.insert(logins.waiting[session], done);
 		wait();
+		reading.go_on(session);
 		if session.destroyed then return true; end
 	end, hold_priority);
 

@@ -9,6 +9,7 @@ local rostermanager = require "core.rostermanager";
 local st = require "util.stanza";
 
 local state = module:require "roster_state";
+local reading = module:require "reading";
 
 local operation = "roster-set";
 -- Before the roster is served (roster.lib.lua).
@@ -160,6 +161,7 @@ local function start(decider, verdicts, rosters)
 		local change = guarded(session, stanza, prepare);
 		if not change then return true; end
 		local verdict = decider:ask(operation, "local", change, verify(change));
+		reading.go_on(session);
 		if verdict.verdict == "allow" or verdict.verdict == "modify" then
 			rosters:changed_here(username, verdict.seq);
 			guarded(session, stanza, finish, username, change, verdict);

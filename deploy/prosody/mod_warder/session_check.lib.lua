@@ -5,6 +5,8 @@
 local new_resource = require "util.id".medium;
 local resourceprep = require "util.encodings".stringprep.resourceprep;
 
+local reading = module:require "reading";
+
 local operation = "session-check";
 
 -- How each session that has authenticated did so: gone from the session by the time it binds.
@@ -33,6 +35,7 @@ local function start(decider, verdicts)
 			tls = session.secure == true;
 			mechanism = mechanisms[session];
 		});
+		reading.go_on(session);
 		-- Nothing is left to bind.
 		if session.destroyed then return false; end
 		if verdict.verdict == "allow" then return nil; end

@@ -7,6 +7,7 @@ local jid_bare = require "util.jid".bare;
 local jid_host = require "util.jid".host;
 
 local exempt = module:require "exempt";
+local reading = module:require "reading";
 
 local hosts = prosody.hosts;
 local bare_sessions = prosody.bare_sessions;
@@ -116,6 +117,7 @@ local function start(settings, decider, verdicts, line)
 		if not verdict then
 			if not can_wait then return line:take(event, preevents); end
 			verdict = ask(hook, from, stanza);
+			reading.go_on(origin);
 		end
 		local ok, stopped = xpcall(verdicts.apply, debug.traceback, verdicts, operation, hook, event, verdict);
 		if not ok then

@@ -10,6 +10,7 @@ local st = require "util.stanza";
 local user_exists = require "core.usermanager".user_exists;
 
 local exempt = module:require "exempt";
+local reading = module:require "reading";
 
 local hosts = prosody.hosts;
 local host = module.host;
@@ -101,6 +102,7 @@ local function start_out(relations, verdicts, line)
 			return nil;
 		end
 		local verdict = relations:wait("local", about);
+		reading.go_on(origin);
 		if verdict.verdict ~= "allow" then return refuse(event, about, verdict); end
 		if not origin.destroyed then return nil; end
 		-- Its session was replaced meanwhile, but the workers know of it by now.

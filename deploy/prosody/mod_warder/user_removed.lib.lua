@@ -7,6 +7,8 @@
 local async = require "util.async";
 local new_id = require "util.id".medium;
 
+local reading = module:require "reading";
+
 local operation = "user-removed";
 
 local first_delay, longest_delay = 1, 60;
@@ -122,6 +124,7 @@ local function start(settings, decider, asker)
 			table.insert(blocked[username], done);
 			for _, removal in ipairs(open) do try(removal); end
 			wait();
+			reading.go_on(session);
 			if session.destroyed then return false; end
 			if not of_name(username)[1] then return nil; end
 		end
