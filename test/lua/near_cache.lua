@@ -566,12 +566,38 @@ test("a number of a stream is nothing to whoever counts by himself", function ()
 	equal(s.ask(pair, { seq = first }), false);
 end);
 
-test("everything can be cleared", function ()
+test("counting begins above what a worker was ahead with when the broker still numbered", function ()
+	local s = scene();
+	s.ask(stanza(bob, carol)); -- a proof
+	equal(s.ask(pair, { seq = first + 5, reason = "ahead" }), true);
+	equal(s.get(pair), "ahead");
+	s.cache:connected(false);
+	s.ask(stanza(alice, carol), { seq = 0 });
+	equal(s.get(pair), nil);
+	for _ = 1, 10 do
+		s.cache:heard({ user = alice });
+		equal(s.get(pair), nil);
+	end
+	equal(s.ask(pair, { seq = 0 }), true);
+	equal(s.get(pair), "v=1");
+	-- The stream is back, and its first numbers are lower than the own count has become.
+	s.cache:connected(true);
+	s.cache:numbered(first + 6, nil);
+	equal(s.get(pair), nil);
+	equal(s.cache:seen(), first + 6);
+end);
+
+test("everything can be cleared, also what a worker was ahead with", function ()
 	local s = scene();
 	s.ask(pair);
+	s.ask(stanza(alice, carol), { seq = first + 5 });
 	s.cache:clear();
 	equal(s.get(pair), nil);
+	equal(s.get(stanza(alice, carol)), nil);
 	equal(s.cache:seen(), first);
+	s.cache:numbered(first + 1, nil);
+	equal(s.ask(pair, { seq = first + 5 }), false);
+	equal(s.ask(pair, { seq = first + 6 }), true);
 end);
 
 harness.finish();

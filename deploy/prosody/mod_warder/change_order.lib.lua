@@ -21,13 +21,15 @@
 -- Without JetStream nothing is numbered by the broker, and there is nothing to prove. Only the workers can tell, by
 -- replies with sequence 0 and age 0, and they are believed only where the broker too says that it has none: in a cluster
 -- without a leader a worker may find none for a while. This process then counts what it hears by itself; that count
--- means nothing to anyone else and is no part of `seen`. The first number ends it.
+-- means nothing to anyone else and is no part of `seen`. It begins above every floor that anything was stored with: the
+-- workers may have been ahead of what was seen here. The first number ends it.
 --
 -- local order = module:require "change_order".new { max_stamps = 200000 };
 -- order:connected(has_jetstream)                  what the broker says in its INFO
 -- order:numbered(sequence, change)                change as in stamps.lib.lua, nil for a tick
 -- order:heard(change)                             nil for a tick
--- order:clear()
+-- order:clear()                                   whatever was stored, also with a floor ahead of what was seen here
+-- order:stored(floor)                             something is remembered with this floor
 -- order:replied(sent_at, seq, age_ms)             the envelope of a reply; sent_at in monotonic seconds
 -- order:position() -> the floor of what is found out now
 -- order.seen, .is_settled (whether anything may be stored), .is_counted (without JetStream), .proved_at (seconds)
@@ -50,6 +52,7 @@ local function new(options)
 		stamps = stamps.new(options.max_stamps);
 		seen = 0; is_settled = false; is_counted = false; has_jetstream = true;
 		counted = 0; -- changes heard, where the broker numbers none
+		highest = 0; -- of the floors that anything was stored with
 		proved_at = -math.huge; waiting = {};
 		gaps = 0; clears = 0; applied = 0;
 	}, order_mt);
@@ -64,8 +67,12 @@ function order_methods:position()
 	return self.seen + self.counted;
 end
 
+function order_methods:stored(floor)
+	if floor > self.highest then self.highest = floor; end
+end
+
 function order_methods:clear()
-	stamp_all(self, self:position() + 1);
+	stamp_all(self, max(self:position(), self.highest) + 1);
 	if self.is_counted then self.counted = self.counted + 1; end
 end
 
@@ -129,7 +136,7 @@ function order_methods:replied(sent_at, seq, age_ms)
 	if seq == 0 then
 		if age_ms == 0 and not self.is_settled and not self.has_jetstream then
 			self.is_settled, self.is_counted = true, true;
-			self.counted = self.counted + 1;
+			self.counted = max(self.counted, self.highest - self.seen) + 1;
 			stamp_all(self, self:position());
 		end
 		return;

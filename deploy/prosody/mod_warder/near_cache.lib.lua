@@ -203,6 +203,7 @@ local function store(self, ticket, reply)
 	end
 	-- Whoever holds it has to look here again.
 	if known then known.expires_at = -math.huge; end
+	order:stored(floor);
 	self.entries:put(key, {
 		verdict = reply.verdict; error = reply.error; reason = reply.reason; seq = floor; expires_at = expires_at;
 	});
