@@ -145,7 +145,8 @@ store(#ticket{operation = Operation, request = Request} = Ticket, #{scope := Sco
         true ->
             {Jid, Other} = warder_near_keys:sides(Operation, Request),
             ExpiresAt = Ticket#ticket.sent_at + floor(TtlMs * 1000),
-            IsStored = store(Ticket, Scope, Jid, Other, floor_of(Ticket, Reply, Cache), ExpiresAt, Reply, Cache),
+            Floor = warder_order:floor_of(maps:get(seq, Reply), Ticket#ticket.position, Cache#cache.order),
+            IsStored = store(Ticket, Scope, Jid, Other, Floor, ExpiresAt, Reply, Cache),
             counters:add(Cache#cache.counters, if IsStored -> ?STORED; true -> ?REFUSED end, 1),
             IsStored;
         false ->
@@ -160,22 +161,12 @@ is_storable(#{verdict := Verdict, ttl_ms := TtlMs} = Reply) ->
 is_storable(_Reply) ->
     false.
 
-%% The floor of an answer: what its worker knew. Where nobody numbers the changes, what had been heard here when it was
-%% asked for. None for a number of the other kind: it cannot be compared.
-floor_of(#ticket{position = Position}, #{seq := Sequence}, #cache{order = Order}) ->
-    case {warder_order:mode(Order), Sequence} of
-        {counted, 0} -> Position;
-        {numbered, _} when Sequence > 0 -> Sequence;
-        _ -> none
-    end.
-
 store(_Ticket, _Scope, _Jid, _Other, none, _ExpiresAt, _Reply, _Cache) ->
     false;
 store(Ticket, Scope, Jid, Other, Floor, ExpiresAt, Reply, #cache{clock = Clock} = Cache) ->
     #ticket{operation = Operation, request = Request} = Ticket,
     case is_allowed(Floor, Operation, Jid, Other, Cache) andalso Clock() < ExpiresAt of
         true ->
-            ok = warder_order:stored(Floor, Cache#cache.order),
             add_scope(Operation, Scope, Cache),
             Key = copy(warder_near_keys:key(Operation, Scope, Request, Jid, Other)),
             Verdict = copy((maps:with([verdict, error, reason], Reply))#{seq => Floor}),

@@ -27,7 +27,7 @@
 %%% sees all stamps up to it too, because it is written after them.
 -module(warder_order).
 
--export([new/1, connected/2, numbered/3, heard/2, clear/1, count_alone/1, replied/4, stored/2]).
+-export([new/1, connected/2, numbered/3, heard/2, clear/1, count_alone/1, replied/4, floor_of/3]).
 -export([seen/1, position/1, mode/1, is_without_broker/1, proved_at/1, stamps/1, stats/1]).
 -export_type([order/0, mode/0]).
 
@@ -43,7 +43,7 @@
 -define(PROVED_AT, 3).
 -define(MODE, 4).
 -define(HAS_JETSTREAM, 5).
-%% The highest floor that anything was stored with: a worker may know more than this node has seen.
+%% The highest floor that anything was, or is just being, stored with: a worker may know more than this node has seen.
 -define(HIGHEST, 6).
 -define(GAPS, 7).
 -define(CLEARS, 8).
@@ -133,13 +133,18 @@ heard(Change, #order{numbers = Numbers, stamps = Stamps} = Order) ->
             ok
     end.
 
+%% @doc Reaches what was stored with a floor ahead of what was seen here, too.
 -spec clear(order()) -> ok.
 clear(#order{numbers = Numbers} = Order) ->
-    all = stamp_all(position(Order) + 1, Order),
+    Above = above_all(Order),
+    all = stamp_all(Above, Order),
     case mode(Order) of
-        counted -> atomics:add(Numbers, ?COUNTED, 1);
+        counted -> atomics:put(Numbers, ?COUNTED, Above - seen(Order));
         _ -> ok
     end.
+
+above_all(#order{numbers = Numbers} = Order) ->
+    max(position(Order), atomics:get(Numbers, ?HIGHEST)) + 1.
 
 %% @doc A worker has told that nothing is numbered. Its floors may have been ahead of what was seen here; the count begins
 %% above them.
@@ -147,9 +152,9 @@ clear(#order{numbers = Numbers} = Order) ->
 count_alone(#order{numbers = Numbers} = Order) ->
     case mode(Order) =:= unsettled andalso is_without_broker(Order) of
         true ->
-            Ahead = atomics:get(Numbers, ?HIGHEST) - seen(Order),
-            ok = atomics:put(Numbers, ?COUNTED, max(atomics:get(Numbers, ?COUNTED), Ahead) + 1),
-            all = stamp_all(position(Order), Order),
+            Above = above_all(Order),
+            ok = atomics:put(Numbers, ?COUNTED, Above - seen(Order)),
+            all = stamp_all(Above, Order),
             atomics:put(Numbers, ?MODE, ?COUNTED_MODE);
         false ->
             ok
@@ -235,10 +240,17 @@ raise(Numbers, Which, Value) ->
             end
     end.
 
-%% @doc Something is about to be stored with this floor.
--spec stored(integer(), order()) -> ok.
-stored(Floor, #order{numbers = Numbers}) ->
-    raise(Numbers, ?HIGHEST, Floor).
+%% @doc The floor of what a worker has answered: the number that it knew or, where nobody numbers the changes, what had been
+%% heard here when it was asked. None for a number of the other kind: it cannot be compared.
+-spec floor_of(Sequence :: non_neg_integer(), AskedAt :: non_neg_integer(), order()) -> non_neg_integer() | none.
+floor_of(Sequence, AskedAt, #order{numbers = Numbers} = Order) ->
+    %% Told before the mode is looked at: whoever begins to count meanwhile begins above it.
+    ok = raise(Numbers, ?HIGHEST, max(Sequence, AskedAt)),
+    case mode(Order) of
+        counted when Sequence =:= 0 -> AskedAt;
+        numbered when Sequence > 0 -> Sequence;
+        _ -> none
+    end.
 
 -spec seen(order()) -> non_neg_integer().
 seen(#order{numbers = Numbers}) -> atomics:get(Numbers, ?SEEN).

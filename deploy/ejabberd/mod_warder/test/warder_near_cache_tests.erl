@@ -251,6 +251,54 @@ without_jetstream_it_counts_what_it_hears_test() ->
     ?assertEqual(miss, warder_near_cache:get(stanza_check, request(Pair), Cache)),
     ?assertEqual(?FIRST, warder_near_cache:min_seq(Cache)).
 
+ahead(Fields) ->
+    maps:merge(#{seq => ?FIRST + 5, age_ms => 0, verdict => allow, scope => pair, ttl_ms => 60000}, Fields).
+
+counting_begins_above_what_a_worker_was_ahead_with_test() ->
+    Cache = settled(),
+    Request = request({<<"a@b">>, <<"c@d">>}),
+    ?assert(warder_near_cache:answered(warder_near_cache:ask(stanza_check, Request, Cache), ahead(#{}), Cache)),
+    ok = warder_near_cache:connected(false, Cache),
+    ok = warder_near_cache:count_alone(Cache),
+    ?assertEqual(miss, warder_near_cache:get(stanza_check, Request, Cache)),
+    ?assert(told({<<"a@b">>, <<"c@d">>}, Cache)),
+    ?assertMatch({ok, #{verdict := deny}}, warder_near_cache:get(stanza_check, Request, Cache)),
+    ok = warder_near_cache:clear(Cache),
+    ?assertEqual(miss, warder_near_cache:get(stanza_check, Request, Cache)),
+    ?assert(told({<<"a@b">>, <<"c@d">>}, Cache)).
+
+%% The clock is read between the look at the stamps and the entry's way into the table.
+an_answer_that_is_just_being_stored_when_counting_begins_is_not_served_test() ->
+    Parts = ets:new(parts, []),
+    Clock = fun() ->
+        _ = [Begin() || {begin_counting, Begin} <- ets:take(Parts, begin_counting)],
+        erlang:monotonic_time(microsecond)
+    end,
+    Cache = warder_near_cache:new(#{clock => Clock}),
+    ok = warder_near_cache:connected(true, Cache),
+    _ = warder_near_cache:numbered(?FIRST, tick, Cache),
+    Request = request({<<"a@b">>, <<"c@d">>}),
+    Ticket = warder_near_cache:ask(stanza_check, Request, Cache),
+    Begin = fun() ->
+        ok = warder_near_cache:connected(false, Cache),
+        ok = warder_near_cache:count_alone(Cache)
+    end,
+    true = ets:insert(Parts, {begin_counting, Begin}),
+    _ = warder_near_cache:answered(Ticket, ahead(#{}), Cache),
+    ?assertEqual(counted, warder_near_cache:mode(Cache)),
+    ?assertEqual(miss, warder_near_cache:get(stanza_check, Request, Cache)).
+
+everything_can_be_cleared_also_what_a_worker_was_ahead_with_test() ->
+    Cache = settled(),
+    Request = request({<<"a@b">>, <<"c@d">>}),
+    ?assert(store(stanza_check, request({<<"e@f">>, <<"c@d">>}), #{}, Cache)),
+    ?assert(store(stanza_check, Request, #{seq => ?FIRST + 5}, Cache)),
+    ?assertMatch({ok, _}, warder_near_cache:get(stanza_check, Request, Cache)),
+    ok = warder_near_cache:clear(Cache),
+    ?assertEqual(miss, warder_near_cache:get(stanza_check, Request, Cache)),
+    ?assertNot(store(stanza_check, Request, #{seq => ?FIRST + 5}, Cache)),
+    ?assert(store(stanza_check, Request, #{seq => ?FIRST + 6}, Cache)).
+
 a_broker_with_jetstream_is_not_taken_for_one_without_test() ->
     Cache = warder_near_cache:new(#{on_uncounted => fun() -> error(believed) end}),
     ok = warder_near_cache:connected(true, Cache),
