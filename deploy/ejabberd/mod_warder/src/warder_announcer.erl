@@ -3,7 +3,7 @@
 -module(warder_announcer).
 -behaviour(gen_server).
 
--export([start_link/1, changed/1]).
+-export([start_link/1, changed/1, forget/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -define(INTERVAL_MS, 1000).
@@ -11,6 +11,7 @@
 -define(SHORTEST_INTERVAL_MS, 100).
 
 -record(state, {
+    id :: atom(),
     client :: atom(),
     subject :: binary(),
     name :: binary(),
@@ -19,9 +20,11 @@
     is_soon = false :: boolean()
 }).
 
-%% @doc `name': who this node is, for people.
--spec start_link(#{client := atom(), prefix := binary(), name := binary(), seen := fun(() -> non_neg_integer())}) ->
-    {ok, pid()}.
+%% @doc `id': whose announcements these are; two that see changes each for itself are two for those who wait, on one node
+%% too. `name': who this node is, for people.
+-spec start_link(#{
+    id := atom(), client := atom(), prefix := binary(), name := binary(), seen := fun(() -> non_neg_integer())
+}) -> {ok, pid()}.
 start_link(Options) ->
     {ok, _} = gen_server:start_link(?MODULE, Options, []).
 
@@ -30,25 +33,32 @@ start_link(Options) ->
 changed(Pid) ->
     gen_server:cast(Pid, changed).
 
+%% @doc Nothing will be announced any more.
+-spec forget(Id :: atom()) -> ok.
+forget(Id) ->
+    _ = persistent_term:erase({?MODULE, boot_id, Id}),
+    ok.
+
 %% @private
-init(#{client := Client, prefix := Prefix, name := Name, seen := Seen}) ->
+init(#{id := Id, client := Client, prefix := Prefix, name := Name, seen := Seen}) ->
     {ok, _} = timer:send_interval(?INTERVAL_MS, announce),
     Subject = <<Prefix/binary, ".ctl.seen">>,
-    State = #state{client = Client, subject = Subject, name = Name, seen = Seen, announced_at = now_ms()},
+    State = #state{id = Id, client = Client, subject = Subject, name = Name, seen = Seen, announced_at = now_ms()},
     {ok, announce(State)}.
 
 %% A publication that fails is followed by the next.
-announce(#state{client = Client, subject = Subject, name = Name, seen = Seen} = State) ->
-    Announcement = #{v => 1, kind => <<"hook">>, boot_id => boot_id(), name => Name, seen => Seen()},
+announce(#state{id = OfWhom, client = Client, subject = Subject, name = Name, seen = Seen} = State) ->
+    Announcement = #{v => 1, kind => <<"hook">>, boot_id => boot_id(OfWhom), name => Name, seen => Seen()},
     _ = warder_nats:publish(Client, Subject, warder_json:encode(Announcement)),
     State#state{announced_at = now_ms()}.
 
 %% One for each start of the node; it outlives the processes in it.
-boot_id() ->
-    case persistent_term:get({?MODULE, boot_id}, none) of
+boot_id(OfWhom) ->
+    Key = {?MODULE, boot_id, OfWhom},
+    case persistent_term:get(Key, none) of
         none ->
             Id = binary:encode_hex(crypto:strong_rand_bytes(12)),
-            ok = persistent_term:put({?MODULE, boot_id}, Id),
+            ok = persistent_term:put(Key, Id),
             Id;
         Id ->
             Id

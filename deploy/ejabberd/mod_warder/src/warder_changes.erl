@@ -13,7 +13,7 @@
 -module(warder_changes).
 -behaviour(gen_server).
 
--export([start_link/2, child_spec/2, listen/1, unlisten/2, clear/1]).
+-export([start_link/2, child_spec/2, forget/1, listen/1, unlisten/2, clear/1]).
 -export([recall/3, ask/3, answered/3, min_seq/1, seen/1, is_counted/1, stats/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([options/0, ticket/0]).
@@ -21,6 +21,7 @@
 -include_lib("kernel/include/logger.hrl").
 
 %% `client': a name of warder_nats. `server': who this node is, for people. `normalise': prepares the JIDs in changes.
+%% `floor': what has been seen by the same broker's numbers before.
 -type options() :: #{
     client := atom(),
     server := binary(),
@@ -28,7 +29,8 @@
     prefix => binary(),
     bound_ms => pos_integer(),
     max_entries => pos_integer(),
-    max_stamps => pos_integer()
+    max_stamps => pos_integer(),
+    floor => non_neg_integer()
 }.
 -type ticket() :: warder_near_cache:ticket() | none.
 
@@ -55,6 +57,12 @@ start_link(Name, Options) ->
 -spec child_spec(Name :: atom(), options()) -> supervisor:child_spec().
 child_spec(Name, Options) ->
     #{id => Name, start => {?MODULE, start_link, [Name, Options]}}.
+
+%% @doc It was stopped and will not be started again: nothing is kept of it.
+-spec forget(Name :: atom()) -> ok.
+forget(Name) ->
+    _ = persistent_term:erase({?MODULE, floor, Name}),
+    warder_announcer:forget(Name).
 
 %% @doc The caller is sent `{warder_change, Ref, Change, Sequence}' for each change once it is applied. `all' stands for
 %% whatever may have been missed, too. The sequence is `none' where the broker has no JetStream.
@@ -141,10 +149,10 @@ init({Name, #{client := Client, server := Server, normalise := Normalise} = Opti
     Limits = maps:with([bound_ms, max_entries, max_stamps], Options),
     Cache = warder_near_cache:new(Limits#{on_uncounted => fun() -> gen_server:cast(Self, count_alone) end}),
     Foreign = counters:new(1, []),
-    Floor = keep_floor(Name),
+    Floor = keep_floor(Name, maps:get(floor, Options, 0)),
     ok = persistent_term:put({?MODULE, Name}, #{cache => Cache, foreign => Foreign}),
     {ok, Announcer} = warder_announcer:start_link(#{
-        client => Client, prefix => Prefix, name => Server, seen => fun() -> seen(Name) end
+        id => Name, client => Client, prefix => Prefix, name => Server, seen => fun() -> seen(Name) end
     }),
     {ok, Numbered} = warder_nats:subscribe(Client, <<Prefix/binary, ".invalidated">>),
     {ok, Heard} = warder_nats:subscribe(Client, <<Prefix/binary, ".invalidate">>),
@@ -163,11 +171,12 @@ init({Name, #{client := Client, server := Server, normalise := Normalise} = Opti
         foreign = Foreign
     }}.
 
-keep_floor(Name) ->
+keep_floor(Name, Seen) ->
     Key = {?MODULE, floor, Name},
     case persistent_term:get(Key, none) of
         none ->
             Floor = atomics:new(1, []),
+            ok = atomics:put(Floor, 1, Seen),
             ok = persistent_term:put(Key, Floor),
             Floor;
         Floor ->

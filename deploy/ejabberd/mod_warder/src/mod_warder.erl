@@ -1,0 +1,73 @@
+%%% Warder: asks policy workers over NATS whether stanzas, joins and sessions may pass, and where rosters are kept.
+%%% This module puts the parts together; each part's own file says what it does.
+-module(mod_warder).
+-behaviour(gen_mod).
+
+-export([start/2, stop/1, reload/3, depends/2, mod_opt_type/1, mod_options/1, mod_doc/0]).
+
+%% In the order in which they are started. Each has start(Host) and stop(Host), and reload(Host) where it keeps something
+%% that follows from the host's options: what a handler looks up by mod_warder_hosts when it is called needs none.
+-define(PARTS, []).
+
+%% Of the whole node, while any host has the module: {Hook, Module, Function, Priority}.
+-define(GLOBAL_HOOKS, []).
+
+%% @doc See {@link gen_mod}.
+-spec start(binary(), gen_mod:opts()) -> ok.
+start(Host, Options) ->
+    ok = mod_warder_hosts:put(Host, Options),
+    lists:foreach(fun(Part) -> ok = Part:start(Host) end, ?PARTS),
+    %% Each is added once, however often it is added.
+    lists:foreach(fun({Hook, Module, Function, Priority}) -> ejabberd_hooks:add(Hook, Module, Function, Priority) end, ?GLOBAL_HOOKS),
+    mod_warder_stats:register_command().
+
+-spec stop(binary()) -> ok.
+stop(Host) ->
+    lists:foreach(fun(Part) -> ok = Part:stop(Host) end, lists:reverse(?PARTS)),
+    ok = mod_warder_hosts:remove(Host),
+    case mod_warder_hosts:list() of
+        [] ->
+            lists:foreach(
+                fun({Hook, Module, Function, Priority}) -> ejabberd_hooks:delete(Hook, Module, Function, Priority) end,
+                ?GLOBAL_HOOKS
+            ),
+            mod_warder_stats:unregister_command();
+        _ ->
+            ok
+    end.
+
+-spec reload(binary(), gen_mod:opts(), gen_mod:opts()) -> ok.
+reload(Host, NewOptions, _OldOptions) ->
+    ok = mod_warder_hosts:put(Host, NewOptions),
+    lists:foreach(fun(Part) -> ok = Part:reload(Host) end, [Part || Part <- ?PARTS, erlang:function_exported(Part, reload, 1)]).
+
+-spec depends(binary(), gen_mod:opts()) -> [{module(), hard | soft}].
+depends(_Host, _Options) ->
+    [].
+
+-spec mod_opt_type(atom()) -> econf:validator().
+mod_opt_type(Option) ->
+    mod_warder_options:type(Option).
+
+-spec mod_options(binary()) -> [{atom(), term()}].
+mod_options(_Host) ->
+    mod_warder_options:defaults().
+
+-spec mod_doc() -> map().
+mod_doc() ->
+    #{
+        desc => <<
+            "Asks Warder's policy workers over NATS whether stanzas may pass, users may join rooms and sessions may begin, "
+            "and takes rosters from them."
+        >>,
+        opts => mod_warder_options:docs(),
+        example => [
+            "modules:",
+            "  mod_warder:",
+            "    nats_url: nats://127.0.0.1:4222",
+            "    checks: [stanza-check, join-check]",
+            "    fallback:",
+            "      stanza-check: allow",
+            "      join-check: {local: deny, remote: deny}"
+        ]
+    }.
