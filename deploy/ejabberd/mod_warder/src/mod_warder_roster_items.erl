@@ -1,0 +1,147 @@
+%%% What a roster holds: made from a worker's answer, compared with the one before, and shown as ejabberd's own items.
+%%% Knows neither where rosters are kept nor who is told.
+-module(mod_warder_roster_items).
+
+-export([from_answer/4, replaced/2, with_item/3, with_pending/3, differences/2, is_contact/3]).
+-export([to_item/2, to_items/1, may_see/1, sees/1]).
+-export_type([roster/0, item/0, change/0, request/0]).
+
+-include("logger.hrl").
+-include("xmpp.hrl").
+
+%% `generation' grows with each change on this node, and orders what is told of them. `seq' is the number of the answer. `items'
+%% and `pending' are by the bare JID in its normal form; `pending' are requests for a subscription, with their text, and
+%% `given' those of them that an answer named: they stay as long as the answers name them, the others until they are answered.
+-type item() :: #{
+    name := binary(), subscription := none | from | to | both, ask := none | subscribe, groups := [binary()]
+}.
+-type roster() :: #{
+    version := binary(),
+    seq := non_neg_integer(),
+    generation := non_neg_integer(),
+    items := #{binary() => item()},
+    pending := #{binary() => binary()},
+    given := [binary()]
+}.
+-type change() :: {Contact :: binary(), Old :: item() | none, New :: item() | none}.
+-type request() :: {Contact :: binary(), Text :: binary()}.
+
+%% @doc The roster as a worker has answered it. What came by itself is kept from the one before.
+-spec from_answer(warder_replies:roster(), Seq :: non_neg_integer(), {LUser :: binary(), LServer :: binary()}, roster() | none) ->
+    roster().
+from_answer(#{version := Version, items := Given} = Answer, Seq, {LUser, LServer} = User, Old) ->
+    Usable = [{Jid, item(Contact)} || #{jid := Said} = Contact <- Given, Jid <- usable(Said, User)],
+    length(Usable) < length(Given) andalso
+        ?WARNING_MSG("~B contacts of ~ts@~ts have no usable JID; left out", [length(Given) - length(Usable), LUser, LServer]),
+    Items = maps:from_list(Usable),
+    Named = maps:from_list([
+        {Jid, maps:get(text, Request, <<>>)}
+     || #{jid := Said} = Request <- maps:get(pending, Answer, []),
+        Jid <- usable(Said, User),
+        not may_see(maps:get(Jid, Items, none))
+    ]),
+    Pending = maps:merge(maps:filter(fun(Jid, _) -> not may_see(maps:get(Jid, Items, none)) end, own_pending(Old)), Named),
+    #{
+        version => Version,
+        seq => Seq,
+        generation => generation_after(Old),
+        items => Items,
+        pending => Pending,
+        given => maps:keys(Named)
+    }.
+
+generation_after(none) -> 1;
+generation_after(#{generation := Generation}) -> Generation + 1.
+
+own_pending(none) -> #{};
+own_pending(#{pending := Pending, given := Given}) -> maps:without(Given, Pending).
+
+item(Contact) ->
+    #{
+        name => maps:get(name, Contact, <<>>),
+        subscription => maps:get(subscription, Contact),
+        ask => maps:get(ask, Contact, none),
+        groups => groups(maps:get(groups, Contact, []))
+    }.
+
+groups(Groups) ->
+    lists:usort([Group || Group <- Groups, Group =/= <<>>]).
+
+usable(Said, {LUser, LServer}) ->
+    try jid:tolower(jid:decode(Said)) of
+        Ljid ->
+            Jid = jid:encode(Ljid),
+            [Jid || is_contact(Jid, LUser, LServer)]
+    catch
+        error:{bad_jid, _} -> []
+    end.
+
+%% @doc Whether this JID, in its normal form, may stand in the user's roster: a bare one, and not his own.
+-spec is_contact(binary(), LUser :: binary(), LServer :: binary()) -> boolean().
+is_contact(Jid, LUser, LServer) ->
+    binary:match(Jid, <<"/">>) =:= nomatch andalso Jid =/= <<LUser/binary, "@", LServer/binary>>.
+
+%% @doc The newer one in place of the older; where its content is the same, nothing needs to be told.
+-spec replaced(roster() | none, roster()) -> {roster(), [change()], [request()]}.
+replaced(Old, New) ->
+    case differences(Old, New) of
+        {[], []} when Old =/= none -> {New#{generation => maps:get(generation, Old)}, [], []};
+        {Changes, Requests} -> {New, Changes, Requests}
+    end.
+
+%% @doc With this contact changed, or without it. The version is that of what it holds now; the next answer brings the source's.
+-spec with_item(binary(), item() | none, roster()) -> roster().
+with_item(Jid, none, #{items := Items} = Roster) ->
+    changed(Roster#{items => maps:remove(Jid, Items)});
+with_item(Jid, #{groups := Groups} = Item, #{items := Items, pending := Pending, given := Given} = Roster) ->
+    Kept = Item#{groups => groups(Groups)},
+    case may_see(Kept) of
+        true -> changed(Roster#{items => Items#{Jid => Kept}, pending => maps:remove(Jid, Pending), given => Given -- [Jid]});
+        false -> changed(Roster#{items => Items#{Jid => Kept}})
+    end.
+
+%% @doc With a request for a subscription that came by itself, or without the one that is there.
+-spec with_pending(binary(), Text :: binary() | none, roster()) -> roster().
+with_pending(Jid, none, #{pending := Pending, given := Given, generation := Generation} = Roster) ->
+    Roster#{pending => maps:remove(Jid, Pending), given => Given -- [Jid], generation => Generation + 1};
+with_pending(Jid, Text, #{pending := Pending, generation := Generation} = Roster) ->
+    Roster#{pending => Pending#{Jid => Text}, generation => Generation + 1}.
+
+changed(#{items := Items, generation := Generation} = Roster) ->
+    Roster#{version => digest(Items), generation => Generation + 1}.
+
+digest(Items) ->
+    str:sha(term_to_binary(lists:sort(maps:to_list(Items)))).
+
+%% @doc What is different, by JID; and the requests for a subscription that were not there.
+-spec differences(roster() | none, roster()) -> {[change()], [request()]}.
+differences(none, New) ->
+    differences(#{items => #{}, pending => #{}}, New);
+differences(#{items := Old, pending := Before}, #{items := New, pending := Pending}) ->
+    Gone = [{Jid, Item, none} || {Jid, Item} <- maps:to_list(Old), not is_map_key(Jid, New)],
+    Other = [{Jid, maps:get(Jid, Old, none), Item} || {Jid, Item} <- maps:to_list(New), maps:get(Jid, Old, none) =/= Item],
+    {lists:sort(Gone) ++ lists:sort(Other), lists:sort(maps:to_list(maps:without(maps:keys(Before), Pending)))}.
+
+%% @doc Whether the contact may see the user.
+-spec may_see(item() | none) -> boolean().
+may_see(#{subscription := Subscription}) -> Subscription =:= from orelse Subscription =:= both;
+may_see(none) -> false.
+
+%% @doc Whether the user may see the contact.
+-spec sees(item() | none) -> boolean().
+sees(#{subscription := Subscription}) -> Subscription =:= to orelse Subscription =:= both;
+sees(none) -> false.
+
+%% @doc As clients get it.
+-spec to_item(binary(), item() | none) -> #roster_item{}.
+to_item(Jid, none) ->
+    #roster_item{jid = jid:decode(Jid), subscription = remove};
+to_item(Jid, #{name := Name, subscription := Subscription, ask := Ask, groups := Groups}) ->
+    #roster_item{jid = jid:decode(Jid), name = Name, subscription = Subscription, ask = asked(Ask), groups = Groups}.
+
+asked(subscribe) -> subscribe;
+asked(none) -> undefined.
+
+-spec to_items(roster()) -> [#roster_item{}].
+to_items(#{items := Items}) ->
+    [to_item(Jid, Item) || {Jid, Item} <- lists:sort(maps:to_list(Items))].
