@@ -26,7 +26,7 @@ const plainWords: Readonly<Record<string, string>> = {
 
 export async function connectOnce(nats: Config['nats']): Promise<NatsConnection | Trouble> {
   try {
-    const options = await connectionOptions(nats, 'warder-cli');
+    const options = connectionOptions(nats, 'warder-cli');
     return await connect({ ...options, reconnect: false, timeout: connectTimeoutMs });
   } catch (error) {
     return troubleOfConnecting(error);

@@ -87,6 +87,8 @@ const notices = z.strictObject({ sources: routes(z.strictObject(named)) }).prefa
 interface NatsSettings extends Credentials {
   url: string[];
   subject_prefix: string;
+  inbox?: string | undefined;
+  nkey_file?: string | undefined;
   creds_file?: string | undefined;
   tls?: z.output<typeof tls> | undefined;
 }
@@ -95,27 +97,32 @@ const nats = z
   .strictObject({
     url: natsUrls.prefault('nats://127.0.0.1:4222'),
     subject_prefix: subjectPrefix.default('xmpp.policy.v1'),
+    inbox: z
+      .string()
+      .regex(/^[A-Za-z0-9_-]+$/, 'must be one token of letters, digits, _ and -; replies arrive under _INBOX.<inbox>')
+      .optional(),
     user: z.string().min(1).optional(),
     password: z.string().min(1).optional(),
     token: z.string().min(1).optional(),
+    nkey_file: z.string().min(1).optional(),
     creds_file: z.string().min(1).optional(),
     tls: tls.optional(),
   })
   .check((context) => {
-    const { user, password, token, creds_file } = context.value;
+    const { user, password, token, nkey_file, creds_file } = context.value;
     const add = (key: string, message: string) =>
       context.issues.push({ code: 'custom', message, path: [key], input: context.value });
     if (user !== undefined && password === undefined) add('user', 'needs a password beside it');
     if (password !== undefined && user === undefined) add('password', 'needs a user beside it');
-    const ways = Object.entries({ user, token, creds_file }).filter(([, value]) => value !== undefined);
+    const ways = Object.entries({ user, token, nkey_file, creds_file }).filter(([, value]) => value !== undefined);
     for (const [key] of ways.slice(1))
       add(key, `stands beside ${ways[0]?.[0] ?? ''}; one way to authenticate is enough`);
   })
   .transform(({ url, ...rest }): NatsSettings => {
     const { urls, credentials } = splitCredentials(url);
     if (Object.keys(credentials).length === 0) return { ...rest, url: urls };
-    const { subject_prefix, tls: secured } = rest;
-    return { subject_prefix, tls: secured, ...credentials, url: urls };
+    const { subject_prefix, inbox, tls: secured } = rest;
+    return { subject_prefix, inbox, tls: secured, ...credentials, url: urls };
   })
   .prefault({});
 

@@ -1,11 +1,11 @@
 /** The connection to the broker: how it is made, and what its life looks like in the log and the metrics. */
-import { readFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { connect, credsAuthenticator, DebugEvents, Events } from 'nats';
+import { connect, DebugEvents, Events } from 'nats';
 import type { ConnectionOptions, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import type { Config } from '../config/schema.ts';
+import { loginOptions } from './login.ts';
 import { tlsOptions } from './tls.ts';
 
 const reconnectWaitMs = 500;
@@ -26,7 +26,7 @@ export interface Connection {
 /**
  * Connects and stays connected: nats.js by itself gives up after 10 attempts, which is right for a script and wrong for
  * a worker. With `wait` the first connection is tried for ever too, and the log says why it is not there.
- * @throws what nats.js throws when the first connection fails and `wait` is not set.
+ * @throws LoginUnusable; what nats.js throws when the first connection fails and `wait` is not set.
  */
 export async function openConnection(
   config: Config['nats'],
@@ -36,10 +36,10 @@ export async function openConnection(
 ): Promise<Connection> {
   const counts: ConnectionCounts = { reconnects: 0, errors: 0 };
   let connected = true;
-  const nats = await connectFirst(await connectionOptions(config, role), log, wait);
+  const nats = await connectFirst(connectionOptions(config, role), log, wait);
   log.info({ server: nats.getServer(), version: nats.info?.version }, 'connected to NATS');
   const watch = async () => {
-    for await (const { type, data } of nats.status()) {
+    for await (const { type, data, permissionContext } of nats.status()) {
       if (type === Events.Disconnect) {
         connected = false;
         log.warn({ server: data }, 'disconnected from NATS');
@@ -50,7 +50,7 @@ export async function openConnection(
       } else if (type === Events.Error) {
         // A denied permission shows only here: https://docs.nats.io, "Authorization".
         counts.errors += 1;
-        log.error({ detail: data }, 'NATS refused something');
+        log.error({ detail: data, ...permissionContext }, 'NATS refused something');
       } else if (type === DebugEvents.Reconnecting) log.debug({ server: data }, 'reconnecting to NATS');
     }
   };
@@ -78,26 +78,24 @@ async function connectFirst(options: ConnectionOptions, log: Logger, wait: boole
   }
 }
 
-/** What every connection of ours has in common. */
-export async function connectionOptions(config: Config['nats'], role: string): Promise<ConnectionOptions> {
+/**
+ * What every connection of ours has in common.
+ * @throws LoginUnusable
+ */
+export function connectionOptions(config: Config['nats'], role: string): ConnectionOptions {
   const tls = tlsOptions(config);
   return {
     servers: [...config.url],
     name: role,
     // Inboxes of their own let the broker's permissions keep one role from reading another's replies; a wildcard in
     // them is a whole token.
-    inboxPrefix: `_INBOX.${role}.${randomBytes(6).toString('hex')}`,
+    inboxPrefix: `_INBOX.${config.inbox ?? role}.${randomBytes(6).toString('hex')}`,
     maxReconnectAttempts: -1,
     reconnectTimeWait: reconnectWaitMs,
     reconnectJitter: reconnectWaitMs,
     ignoreAuthErrorAbort: true,
     pingInterval: 5_000,
-    ...(config.user === undefined ? {} : { user: config.user }),
-    ...(config.password === undefined ? {} : { pass: config.password }),
-    ...(config.token === undefined ? {} : { token: config.token }),
-    ...(config.creds_file === undefined
-      ? {}
-      : { authenticator: credsAuthenticator(await readFile(config.creds_file)) }),
+    ...loginOptions(config),
     ...(tls === undefined ? {} : { tls }),
   };
 }
