@@ -5,7 +5,7 @@
 
 -export([start_link/0, host_started/1, host_stopped/1]).
 -export([claim/2, put/3, release/2]).
--export([get/2, is_online/2, item/3, generation/2]).
+-export([get/2, is_online/2, item/3, is_pending/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 %% How long the rosters of a host outlive the module there: when it comes back, nobody's has to be missing meanwhile.
@@ -71,13 +71,10 @@ item(LUser, LServer, Contact) ->
         [] -> none
     end.
 
-%% @doc 0 where no roster is known.
--spec generation(LUser :: binary(), LServer :: binary()) -> non_neg_integer().
-generation(LUser, LServer) ->
-    case select({LUser, LServer}, [{is_map, '$1'}], {map_get, generation, '$1'}) of
-        [Generation] -> Generation;
-        [] -> 0
-    end.
+%% @doc Whether the contact has asked to see the user, and waits for an answer.
+-spec is_pending(LUser :: binary(), LServer :: binary(), Contact :: binary()) -> boolean().
+is_pending(LUser, LServer, Contact) ->
+    select({LUser, LServer}, [{is_map, '$1'}, {is_map_key, Contact, {map_get, pending, '$1'}}], true) =/= [].
 
 %% Without the process there is no table, and nobody is known.
 -spec select(user(), [term()], term()) -> [term()].
