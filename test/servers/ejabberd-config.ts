@@ -22,6 +22,7 @@ export function ejabberdConfig(given: EjabberdPlace): string {
       hosts: mapped(components, (password) => ({ password })),
     },
     ...(s2sPort === undefined ? [] : [{ port: s2sPort, ip, module: 'ejabberd_s2s_in' }]),
+    ...(given.httpPort === undefined ? [] : [httpListener(given.httpPort)]),
     ...(given.listeners ?? []),
   ];
   const further = furtherHosts.map((one) => [one.host, { modules: modulesOf(given, one) }]);
@@ -32,10 +33,16 @@ export function ejabberdConfig(given: EjabberdPlace): string {
     listen: listeners,
     auth_password_format: 'plain',
     s2s_use_starttls: false,
+    trusted_proxies: ['127.0.0.1'],
     ...given.options,
     modules: modulesOf(given, { rooms: true }),
     host_config: Object.fromEntries(further),
   });
+}
+
+function httpListener(port: number): Options {
+  const handlers = { '/roster_admin': 'mod_warder_http', '/mod_msg_filter': 'mod_warder_http' };
+  return { port, ip: '0.0.0.0', module: 'ejabberd_http', request_handlers: handlers };
 }
 
 function modulesOf(

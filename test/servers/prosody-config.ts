@@ -41,7 +41,8 @@ interfaces = { "127.0.0.1" }
 c2s_ports = { ${given.port} }
 component_ports = { ${given.componentPort} }
 s2s_ports = { ${given.s2sPort ?? ''} }
-http_ports, https_ports = {}, {}
+http_ports, https_ports = { ${given.httpPort ?? ''} }, {}
+${given.httpPort === undefined ? '' : pushPathsInLua(given.host)}
 c2s_require_encryption, s2s_require_encryption, s2s_secure_auth = false, false, false
 allow_unencrypted_plain_auth = true
 authentication = "internal_plain"
@@ -69,6 +70,14 @@ ${Object.entries(components)
   .join('\n')}
 ${given.further ?? ''}
 `;
+}
+
+function pushPathsInLua(host: string): string {
+  return `
+http_interfaces = { "*" }
+http_default_host = "${host}"
+trusted_proxies = { "127.0.0.1" }
+warder_push_paths = true`;
 }
 
 /** As `warder_*`: times in seconds. */

@@ -55,6 +55,8 @@ export interface ServerOptions {
   readonly components?: Readonly<Record<string, string>>;
   /** Where it listens for other servers. Absent: it talks to none. */
   readonly s2sPort?: number;
+  /** Where it serves HTTP with Warder's push paths, on all interfaces; it trusts a proxy on this machine. Absent: none. */
+  readonly httpPort?: number;
   /** Where the servers of other hosts listen, in place of DNS. */
   readonly peers?: Readonly<Record<string, number>>;
 }
@@ -79,6 +81,8 @@ export interface XmppServer {
   reconfigure(policy: PolicyOptions): Promise<void>;
   /** One command of the server's own kind (of ejabberd an Erlang expression); returns what it prints. @throws Error when it fails. */
   shell(command: string): Promise<string>;
+  /** Kills it as a fault would, and starts it anew with what it has stored. Its output begins anew, too. */
+  killAndRestart(): Promise<void>;
   /** SIGSTOP, resolved when it stands still. */
   pause(): Promise<void>;
   resume(): void;
