@@ -1,13 +1,18 @@
-%%% user-removed: tells the workers that an account is gone, with one id, again and again until they acknowledge it. What
-%%% is not told yet is stored, and told after a restart. One process for each host; it waits for nothing but the disk.
+%%% user-removed: tells the workers that an account is gone, with one id, again and again until they acknowledge it.
+%%% What is not told yet is stored, and told after a restart. Where rosters are kept elsewhere, an account that was made
+%%% again is not let in before: it would be shown what its predecessor left. One process for each host; it waits for
+%%% nothing but the disk.
 -module(mod_warder_removed).
 -behaviour(gen_server).
 
 -export([start/1, stop/1]).
--export([remove_user/2, await/2, await_here/3]).
+-export([is_on/1, admit/3]).
+%% For hooks, and for other nodes.
+-export([remove_user/2, await/3]).
 -export([start_link/1, init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include("logger.hrl").
+-include("xmpp.hrl").
 
 -define(OPERATION, user_removed).
 %% After all that other modules do about the account.
@@ -36,8 +41,8 @@
     telling = #{} :: #{pid() => mod_warder_removals:id()},
     %% Who waits for the next answer about an account.
     blocked = #{} :: #{LUser :: binary() => [gen_server:from()]},
-    %% Who waits until a removal is on disk.
-    unsynced = [] :: [gen_server:from()]
+    %% What is done once all that was written is on disk.
+    unsynced = [] :: [fun(() -> term())]
 }).
 
 -spec start(Host :: binary()) -> ok.
@@ -75,30 +80,44 @@ context(LServer) ->
         _ -> none
     end.
 
-%% @doc Whether all removals of accounts of this name have been told, on whatever node they were; another try is made at
-%% once, out of turn. Takes as long as a question may, and comes back with an answer in any case.
--spec await(LUser :: binary(), LServer :: binary()) -> told | not_told.
-await(LUser, LServer) ->
+%% @doc Whether a session on this host may have to wait.
+-spec is_on(LServer :: binary()) -> boolean().
+is_on(LServer) ->
     case context(LServer) of
-        none ->
-            told;
-        #{settings := #{budgets_ms := #{?OPERATION := BudgetMs}}} ->
-            await(ejabberd_cluster:get_nodes(), LUser, LServer, BudgetMs + ?SLACK_MS)
+        #{settings := #{roster := IsOn}} -> IsOn;
+        none -> false
     end.
 
-await([Node], LUser, LServer, TimeoutMs) when Node =:= node() ->
-    await_here(LUser, LServer, TimeoutMs);
-await(Nodes, LUser, LServer, TimeoutMs) ->
-    %% A node that does not answer may be gone for good, and its accounts' successors are not to wait for that.
-    Answers = erpc:multicall(Nodes, ?MODULE, await_here, [LUser, LServer, TimeoutMs], TimeoutMs + ?SLACK_MS),
-    case lists:member({ok, not_told}, Answers) of
-        true -> not_told;
-        false -> told
+%% @doc Whether a session of this account may open: not before all removals of accounts of its name are told, on whatever
+%% node they were. Another try is made at once, out of turn; takes as long as a question may.
+-spec admit(LUser :: binary(), LServer :: binary(), Lang :: binary()) -> allow | {refuse, stanza_error()}.
+admit(LUser, LServer, Lang) ->
+    case is_on(LServer) andalso are_told(LUser, LServer) of
+        not_told ->
+            ?WARNING_MSG("~ts@~ts was made again before its removal could be told; it has to wait", [LUser, LServer]),
+            {refuse, xmpp:err_resource_constraint(<<"This account is not ready yet; try again later">>, Lang)};
+        _ ->
+            allow
     end.
 
-%% @private
--spec await_here(binary(), binary(), pos_integer()) -> told | not_told.
-await_here(LUser, LServer, TimeoutMs) ->
+are_told(LUser, LServer) ->
+    #{settings := #{budgets_ms := #{?OPERATION := BudgetMs}}} = context(LServer),
+    TimeoutMs = BudgetMs + ?SLACK_MS,
+    case ejabberd_cluster:get_nodes() of
+        [_] ->
+            await(LUser, LServer, TimeoutMs);
+        Nodes ->
+            %% A node that does not answer may be gone for good; the successors of its accounts are not to wait for that.
+            Answers = erpc:multicall(Nodes, ?MODULE, await, [LUser, LServer, TimeoutMs], TimeoutMs + ?SLACK_MS),
+            case lists:member({ok, not_told}, Answers) of
+                true -> not_told;
+                false -> told
+            end
+    end.
+
+%% @private Of removals on this node.
+-spec await(binary(), binary(), pos_integer()) -> told | not_told.
+await(LUser, LServer, TimeoutMs) ->
     try
         gen_server:call(process(LServer), {await, LUser}, TimeoutMs)
     catch
@@ -128,7 +147,7 @@ handle_call({removed, LUser}, From, #state{host = Host, waiting = Waiting} = Sta
     case map_size(Waiting) < ?MAX_WAITING of
         true ->
             ok = mod_warder_removals:store(Id, LUser, Host),
-            {noreply, tell(Id, #removal{user = LUser}, sync_later(From, State))};
+            {noreply, tell(Id, #removal{user = LUser}, once_synced(fun() -> gen_server:reply(From, ok) end, State))};
         false ->
             ?ERROR_MSG("~b removals wait to be acknowledged; that of ~ts@~ts is told only once", [
                 map_size(Waiting), LUser, Host
@@ -151,7 +170,7 @@ handle_cast(_Request, State) ->
 %% @private
 handle_info(sync, #state{unsynced = Unsynced} = State) ->
     ok = mod_warder_removals:sync(),
-    [gen_server:reply(From, ok) || From <- Unsynced],
+    [Do() || Do <- lists:reverse(Unsynced)],
     {noreply, State#state{unsynced = []}};
 handle_info({timeout, Timer, Id}, #state{waiting = Waiting} = State) ->
     case Waiting of
@@ -173,10 +192,10 @@ handle_info(_Other, State) ->
 terminate(_Reason, _State) ->
     mod_warder_removals:close().
 
-%% Once for all that is in the mailbox already.
-sync_later(From, #state{unsynced = Unsynced} = State) ->
+%% One time for all that is in the mailbox already.
+once_synced(Do, #state{unsynced = Unsynced} = State) ->
     Unsynced =:= [] andalso (self() ! sync),
-    State#state{unsynced = [From | Unsynced]}.
+    State#state{unsynced = [Do | Unsynced]}.
 
 try_in(DelayMs, Id, Removal, #state{waiting = Waiting} = State) ->
     Timer = erlang:start_timer(DelayMs, self(), Id),
@@ -210,22 +229,22 @@ answered({ok, #{forgotten := Forgotten}}, Id, #removal{user = LUser}, #state{hos
             false -> unknown
         end,
     count(fun(Context) -> mod_warder_decide:answered(Context, ?OPERATION, Word) end, Host),
-    ?INFO_MSG("user-removed: ~ts@~ts", [LUser, Host]),
-    settled(Id, LUser, State);
+    settled(Id, LUser, fun() -> ?INFO_MSG("user-removed: ~ts@~ts", [LUser, Host]) end, State);
 answered({error, Failure}, Id, #removal{user = LUser, is_stored = IsStored}, #state{host = Host} = State)
     %% No other try would go better.
     when Failure =:= bad_request; Failure =:= too_large; not IsStored
 ->
     count(fun(Context) -> mod_warder_decide:failed(Context, ?OPERATION, Failure, given_up) end, Host),
-    ?ERROR_MSG("user-removed of ~ts@~ts failed for good: ~ts", [LUser, Host, warder_ask:failure_word(Failure)]),
-    settled(Id, LUser, State);
+    Word = warder_ask:failure_word(Failure),
+    Log = fun() -> ?ERROR_MSG("user-removed of ~ts@~ts failed for good: ~ts", [LUser, Host, Word]) end,
+    settled(Id, LUser, Log, State);
 answered({error, Failure}, Id, #removal{user = LUser, tries = Tries} = Removal, #state{host = Host} = State) ->
     count(fun(Context) -> mod_warder_decide:failed(Context, ?OPERATION, Failure, told_again) end, Host),
     release(LUser, not_told, try_in(delay_ms(Tries), Id, Removal#removal{tries = Tries + 1}, State)).
 
-settled(Id, LUser, #state{waiting = Waiting, blocked = Blocked} = State) ->
+settled(Id, LUser, Log, #state{waiting = Waiting, blocked = Blocked} = State) ->
     ok = mod_warder_removals:forget(Id),
-    Left = State#state{waiting = maps:remove(Id, Waiting)},
+    Left = once_synced(Log, State#state{waiting = maps:remove(Id, Waiting)}),
     case is_map_key(LUser, Blocked) andalso of_user(LUser, Left) of
         [] -> release(LUser, told, Left);
         _ -> Left

@@ -1,9 +1,9 @@
-%%% session-check: whether a client that has authenticated may open a session. Asked before there is one, so that nobody ever
-%%% sees a session that was refused: no earlier session of the same name ends for it and nothing is delivered to it.
+%%% session-check: whether a client that has authenticated may open a session. Asked before there is one, so that nobody
+%%% ever sees a session that was refused: no earlier session of the same name ends for it, nothing is delivered to it.
 %%%
-%%% ejabberd binds a resource without a hook. So the request is seen as it comes in and set aside; the stream, which is told
-%%% for this one element that it has not authenticated, hands it over where strangers are turned away, and here it is asked
-%%% about and bound.
+%%% ejabberd binds a resource without a hook. So the request is seen as it comes in and set aside; the stream, which is
+%%% told for this one element that it has not authenticated, hands it over where strangers are turned away, and here it
+%%% is asked about and bound.
 -module(mod_warder_session).
 
 -export([start/1, stop/1]).
@@ -16,6 +16,7 @@
 
 %% Before all others: nobody else is to act on what was set aside, or on a session that is refused.
 -define(PRIORITY, 1).
+-define(MAX_REASON_LENGTH, 200).
 -define(HOOKS, [
     {c2s_auth_result, ?PRIORITY},
     %% After stream management has counted it (XEP-0198).
@@ -42,7 +43,7 @@ c2s_auth_result(Session, _Result, _User) ->
 %% @doc An element has come, and is about to be acted on.
 -spec c2s_handle_recv(session(), fxml:xmlel(), xmpp_element() | {error, term()}) -> session().
 c2s_handle_recv(#{stream_state := wait_for_bind, lserver := Host} = Session, _, #iq{type = set, sub_els = [_]} = Iq) ->
-    case context(Host) =/= none andalso wish(Iq) of
+    case (context(Host) =/= none orelse mod_warder_removed:is_on(Host)) andalso wish(Iq) of
         {ok, Resource} -> Session#{stream_state := wait_for_sasl_request, warder_bind => {Iq, Resource}};
         _ -> Session
     end;
@@ -82,7 +83,7 @@ bind(Iq, Resource, Session) ->
             xmpp_stream_in:send_error(Session, Iq, Error)
     end.
 
-%% @doc A session that came by another way, such as XEP-0078, is there before anybody can ask. It is ended with its stream.
+%% @doc A session that came by another way, such as XEP-0078, is there before anybody can ask, and ends with its stream.
 -spec c2s_session_opened(session()) -> session() | {stop, session()}.
 c2s_session_opened(#{warder_session := checked} = Session) ->
     maps:remove(warder_session, Session);
@@ -95,7 +96,13 @@ c2s_session_opened(#{resource := Resource, lang := Lang} = Session) ->
             {stop, ejabberd_c2s:send(Session, xmpp:serr_policy_violation(Text, Lang))}
     end.
 
-check(Resource, #{lserver := Host} = Session) ->
+check(Resource, #{user := User, lserver := Host, lang := Lang} = Session) ->
+    case mod_warder_removed:admit(jid:nodeprep(User), Host, Lang) of
+        allow -> may_open(Resource, Session);
+        {refuse, Error} -> {refuse, Error}
+    end.
+
+may_open(Resource, #{lserver := Host} = Session) ->
     case context(Host) of
         {ok, Context} ->
             mod_warder_decide:guarded(
@@ -115,20 +122,22 @@ context(Host) ->
         _ -> none
     end.
 
-decide(Context, Resource, #{user := User, server := Server} = Session) ->
-    Jid = jid:make(User, Server, Resource),
+decide(Context, Resource, Session) ->
     Known = [{<<"ip">>, ip(Session)}, {<<"tls">>, is_tls(Session)}, {<<"mechanism">>, mechanism(Session)}],
-    Request = maps:from_list([{<<"user">>, mod_warder_decide:jid(Jid)} | [One || {_, Value} = One <- Known, Value =/= unknown]]),
+    Request = maps:from_list([
+        {<<"user">>, mod_warder_decide:jid(jid(Resource, Session))} | [One || {_, Value} = One <- Known, Value =/= unknown]
+    ]),
     meaning(Resource, Session, mod_warder_decide:decide(Context, session_check, local, Request, undefined)).
 
-meaning(Resource, #{user := User, server := Server, lang := Lang}, #{verdict := Word} = Verdict) ->
-    case Word of
-        allow ->
-            allow;
-        _ ->
-            ok = mod_warder_verdict:report(session_check, jid:encode(jid:make(User, Server, Resource)), Verdict),
-            {refuse, mod_warder_verdict:error_of(session_check, Verdict, Lang)}
-    end.
+meaning(_Resource, _Session, #{verdict := allow}) ->
+    allow;
+meaning(Resource, Session, #{verdict := Word} = Verdict) ->
+    Why = [[" (", string:slice(Reason, 0, ?MAX_REASON_LENGTH), ")"] || #{reason := Reason} <- [Verdict]],
+    ?INFO_MSG("session-check: ~s for ~ts~ts", [Word, jid:encode(jid(Resource, Session)), Why]),
+    {refuse, mod_warder_verdict:error_of(session_check, Verdict)}.
+
+jid(Resource, #{user := User, server := Server}) ->
+    jid:make(User, Server, Resource).
 
 ip(#{ip := {Address, _Port}}) when is_tuple(Address) ->
     %% A policy that names an address names it as people do, however the socket listens.
