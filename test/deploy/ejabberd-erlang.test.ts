@@ -18,7 +18,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe('what the Erlang hooks share, built by erlc', () => {
   beforeAll(async () => {
-    await run(join(application, 'build'), [folder]);
+    await run(join(application, 'build'), ['--client-only', folder]);
     const files = sources.map((name) => join(application, 'test', name));
     await run('erlc', ['-Wall', '-Werror', '-pa', folder, '-o', folder, ...files]);
   }, 120_000);

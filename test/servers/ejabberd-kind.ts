@@ -5,20 +5,7 @@ import type { ServerKind } from './server-kind.ts';
 
 export const ejabberdKind: ServerKind = {
   name: 'ejabberd',
-  start: async (options) => {
-    const hook = await buildHook();
-    const server = await startEjabberd({ ...options, codePaths: [hook.folder] }).catch((error: unknown) => {
-      hook.remove();
-      throw error;
-    });
-    return {
-      ...server,
-      stop: async () => {
-        await server.stop();
-        hook.remove();
-      },
-    };
-  },
+  start: async (options) => startEjabberd({ ...options, codePaths: [await buildHook()] }),
   // The process of a session does one thing at a time.
   receivesWhileAsking: false,
   crashed: /CRASH REPORT|[Cc]rashed when running|terminated with reason|Error in process/,

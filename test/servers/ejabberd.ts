@@ -13,6 +13,7 @@ import { startEpmd } from './epmd.ts';
 import type { Epmd } from './epmd.ts';
 import { freePorts } from './free-port.ts';
 import { findBinary, startProcess } from './process.ts';
+import type { RunningProcess } from './process.ts';
 import { connectClient } from './xmpp-client.ts';
 import type { ServerOptions, XmppServer } from './xmpp-server.ts';
 
@@ -35,6 +36,10 @@ export interface Ejabberd extends XmppServer {
   readonly epmd: Epmd;
   readonly cookie: string;
   register(username: string, domain?: string): Promise<void>;
+  /** Reads its configuration again with other options over those that it was started with. @throws Error with what is wrong with them */
+  reload(changed: Partial<EjabberdOptions>): Promise<void>;
+  /** The value of an Erlang expression that JSON can hold. */
+  evaluate(expression: string): Promise<unknown>;
 }
 
 const run = promisify(execFile);
@@ -58,23 +63,35 @@ export async function startEjabberd(options: EjabberdOptions): Promise<Ejabberd>
       writeFileSync(configFile, ejabberdConfig({ ...options, ...changed, host, port, componentPort }));
     write({});
     mkdirSync(join(folder, 'log'));
-    const child = await startProcess({
-      command: 'erl',
-      args: erlangArguments({ node, cookie, folder, configFile, codePaths: [await ejabberdCode(), ...codePaths] }),
-      cwd: folder,
-      env: { ...epmd.environment, HOME: folder, ERL_LIBS: undefined },
-      ready: /ejabberd \S+ is started in the node/,
-    });
+    const args = erlangArguments({ node, cookie, folder, configFile, codePaths: [await ejabberdCode(), ...codePaths] });
+    const start = (): Promise<RunningProcess> =>
+      startProcess({
+        command: 'erl',
+        args,
+        cwd: folder,
+        env: { ...epmd.environment, HOME: folder, ERL_LIBS: undefined },
+        ready: /ejabberd \S+ is started in the node/,
+      });
+    let child = await start();
     stops.push(() => child.stop());
 
-    const shell = (expression: string): Promise<string> => evaluate({ node, cookie, epmd }, expression);
+    const shell = (expression: string): Promise<string> => callNode({ node, cookie, epmd }, expression);
+    const reload = async (changed: Partial<EjabberdOptions>): Promise<void> => {
+      write(changed);
+      const said = 'lists:flatten(ejabberd_config:format_error(Refused))';
+      const outcome = await shell(`case ejabberd_config:reload() of ok -> ok; Refused -> ${said} end`);
+      if (outcome !== 'ok') throw new Error(outcome);
+    };
     if (cluster !== undefined) await shell(`ok = ejabberd_cluster:join('${cluster.node}')`);
     // In Erlang's own cache of DNS, so that nobody is asked. Reading resolv.conf, done but once, empties it.
     const srv = Object.entries(options.peers ?? {}).map(
       ([peer, peerPort]) =>
         `ok = inet_db:add_rr("_xmpp-server._tcp.${peer}", in, srv, 86400, {0, 0, ${peerPort}, "127.0.0.1"})`,
     );
-    if (srv.length > 0) await shell(['inet_db:res_update_conf()', ...srv].join(', '));
+    const findPeers = async (): Promise<void> => {
+      if (srv.length > 0) await shell(['inet_db:res_update_conf()', ...srv].join(', '));
+    };
+    await findPeers();
     const account = (username: string, domain: string): string => `<<"${username}">>, <<"${domain}">>`;
     const register = async (username: string, domain = host): Promise<void> =>
       void (await shell(`ejabberd_auth:try_register(${account(username, domain)}, <<"${username}">>)`));
@@ -102,9 +119,17 @@ export async function startEjabberd(options: EjabberdOptions): Promise<Ejabberd>
       output: () => child.output(),
       waitForOutput: (pattern) => child.waitForOutput(pattern),
       shell,
-      reconfigure: async (policy) => {
-        write({ policy });
-        await shell('ok = ejabberd_config:reload()');
+      evaluate: async (expression) => {
+        const encoded = await shell(`binary_to_list(base64:encode(iolist_to_binary(jiffy:encode(${expression}))))`);
+        return JSON.parse(Buffer.from(encoded.slice(1, -1), 'base64').toString()) as unknown;
+      },
+      reload,
+      reconfigure: (policy) => reload({ policy }),
+      killAndRestart: async () => {
+        child.signal('SIGKILL');
+        await child.stop();
+        child = await start();
+        await findPeers();
       },
       pause: () => child.pause(),
       resume: () => void child.signal('SIGCONT'),
@@ -146,7 +171,7 @@ async function ejabberdCode(): Promise<string> {
 }
 
 /** @throws Error with what the expression failed with */
-async function evaluate(where: Pick<Ejabberd, 'node' | 'cookie' | 'epmd'>, expression: string): Promise<string> {
+async function callNode(where: Pick<Ejabberd, 'node' | 'cookie' | 'epmd'>, expression: string): Promise<string> {
   // A name of its own for each call: of two that come under one name at once the second is refused.
   const caller = `call-${randomBytes(4).toString('hex')}`;
   const args = ['-n', where.node, '-c', where.cookie, '-h', caller, '-e'];

@@ -43,7 +43,7 @@ type(nats_url) ->
 type(Name) when Name =:= nats_user; Name =:= nats_password; Name =:= nats_token ->
     econf:binary();
 type(nats_tls) ->
-    econf:either(econf:bool(), econf:and_then(tls_files(), fun tls/1));
+    map_or(econf:and_then(tls_files(), fun tls/1), econf:bool());
 type(Name) when Name =:= nats_name; Name =:= server_name ->
     matching("^[^[:cntrl:]]{1,256}$", "a name of at most 256 characters");
 type(nats_inbox) ->
@@ -113,22 +113,34 @@ secret(Pattern, Right) ->
 %% Milliseconds. A number without a unit is seconds, as everywhere in ejabberd's configuration.
 duration(Min, Max) ->
     fun(Given) ->
-        Milliseconds =
-            case Given of
-                _ when is_number(Given) -> ceil(Given * 1000);
-                _ -> (econf:timeout(millisecond))(Given)
-            end,
+        Milliseconds = milliseconds(Given),
         case Milliseconds >= Min andalso Milliseconds =< Max of
             true -> Milliseconds;
             false -> wrong(io_lib:format("~b ms should be from ~b ms to ~b ms", [Milliseconds, Min, Max]))
         end
     end.
 
+milliseconds(Given) when is_number(Given) ->
+    ceil(Given * 1000);
+milliseconds(Given) ->
+    case is_binary(Given) andalso re:run(Given, "^\\s*[0-9]+\\s*[a-z]*\\s*$", [{capture, none}, caseless]) of
+        match -> (econf:timeout(millisecond))(Given);
+        _ -> wrong(io_lib:format("~0tp should be a time, such as 250 ms or 1 s", [Given]))
+    end.
+
+%% Not either/2: what is no map is wrong as a word, and is to be told as one.
 fallback(Words) ->
-    econf:either(
-        econf:and_then(econf:enum(Words), fun(Word) -> #{local => Word, remote => Word} end),
-        econf:options(#{local => econf:enum(Words), remote => econf:enum(Words)}, [{return, map}, unique])
-    ).
+    Word = econf:enum(Words),
+    map_or(econf:options(#{local => Word, remote => Word}, [{return, map}, unique]), fun(Given) ->
+        Known = Word(Given),
+        #{local => Known, remote => Known}
+    end).
+
+map_or(Map, Other) ->
+    fun
+        ([{_, _} | _] = Given) -> Map(Given);
+        (Given) -> Other(Given)
+    end.
 
 %% What is said of a URL names no password.
 urls(Urls) ->
