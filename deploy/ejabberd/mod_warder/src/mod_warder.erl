@@ -42,6 +42,8 @@ reload(Host, NewOptions, _OldOptions) ->
     lists:foreach(fun(Part) -> ok = Part:reload(Host) end, [Part || Part <- ?PARTS, erlang:function_exported(Part, reload, 1)]).
 
 -spec depends(binary(), gen_mod:opts()) -> [{module(), hard | soft}].
+depends(_Host, #{roster := true}) ->
+    [{mod_roster, hard}];
 depends(_Host, _Options) ->
     [].
 

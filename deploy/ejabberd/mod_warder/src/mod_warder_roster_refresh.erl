@@ -6,7 +6,7 @@
 -module(mod_warder_roster_refresh).
 -behaviour(gen_server).
 
--export([start_link/1, login/4, ask/4, user/2, reload/1]).
+-export([start_link/1, login/4, ask/4, user/2, reload/1, count/2, stats/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include("logger.hrl").
@@ -21,6 +21,9 @@
 -define(LONGEST_SPREAD_MS, 5000).
 %% After something of it has ended that should not have.
 -define(PAUSE_MS, 1000).
+%% Since the node has started. `older': answers that came behind a newer one. `retries': of those asked, the ones after a
+%% failure or an answer that came too soon.
+-define(COUNTED, [asked, applied, older, retries]).
 
 -record(user, {pid :: pid(), sessions :: #{pid() => reference()}}).
 -record(state, {
@@ -61,8 +64,34 @@ user(Host, LUser) ->
 reload(Host) ->
     gen_server:cast(process(Host), reload).
 
+%% @doc Counts one more.
+-spec count(Host :: binary(), asked | applied | older | retries) -> ok.
+count(Host, Name) ->
+    counters:add(persistent_term:get({?MODULE, Host}), index(Name, ?COUNTED), 1).
+
+index(Name, [Name | _]) -> 1;
+index(Name, [_ | Names]) -> 1 + index(Name, Names).
+
+%% @doc What was counted, and how many are online and due now; nothing where rosters are not kept.
+-spec stats(Host :: binary()) -> #{atom() => non_neg_integer()}.
+stats(Host) ->
+    try gen_server:call(process(Host), users) of
+        none ->
+            #{};
+        Users ->
+            Counters = persistent_term:get({?MODULE, Host}),
+            Counted = maps:from_list([{Name, counters:get(Counters, index(Name, ?COUNTED))} || Name <- ?COUNTED]),
+            Counted#{online => length(Users), due => length([due || User <- Users, mod_warder_roster_user:is_due(User)])}
+    catch
+        exit:_ -> #{}
+    end.
+
 %% @private
 init(Host) ->
+    case persistent_term:get({?MODULE, Host}, none) of
+        none -> persistent_term:put({?MODULE, Host}, counters:new(length(?COUNTED), []));
+        _ -> ok
+    end,
     {ok, follow(#state{host = Host})}.
 
 %% @private
@@ -70,7 +99,11 @@ handle_call({user, LUser}, _From, #state{users = Users} = State) ->
     case Users of
         #{LUser := #user{pid = Pid}} -> {reply, {ok, Pid}, State};
         _ -> {reply, none, State}
-    end.
+    end;
+handle_call(users, _From, #state{is_on = false} = State) ->
+    {reply, none, State};
+handle_call(users, _From, #state{users = Users} = State) ->
+    {reply, [Pid || #user{pid = Pid} <- maps:values(Users)], State}.
 
 %% @private
 handle_cast({login, LUser, Session, Ref}, State) ->

@@ -7,7 +7,7 @@
 -module(mod_warder_roster_user).
 -behaviour(gen_server).
 
--export([start_link/3, login/3, mark/4, change/3, left/1]).
+-export([start_link/3, login/3, mark/4, change/3, is_due/1, left/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include("logger.hrl").
@@ -38,6 +38,8 @@
     timer = none :: none | {reference(), At :: integer(), single | mass},
     turn = none :: none | reference(),
     again = none :: none | reference(),
+    %% Whether what is asked next is so because of a failure.
+    is_retrying = false :: boolean(),
     failures = 0 :: non_neg_integer()
 }).
 
@@ -65,6 +67,15 @@ mark(User, Sequence, DelayMs, Line) ->
 change(User, Seq, Change) ->
     gen_server:call(User, {change, Seq, Change}, ?CALL_TIMEOUT_MS).
 
+%% @doc Whether his roster may have changed since it was answered.
+-spec is_due(pid()) -> boolean().
+is_due(User) ->
+    try
+        gen_server:call(User, is_due, ?CALL_TIMEOUT_MS)
+    catch
+        exit:_ -> false
+    end.
+
 %% @doc His last session here has ended.
 -spec left(pid()) -> ok.
 left(User) ->
@@ -77,6 +88,8 @@ init({Host, {LUser, LServer} = User}) ->
     {ok, #state{user = User, host = monitor(process, Host), roster = Roster}}.
 
 %% @private
+handle_call(is_due, _From, #state{order = Order} = State) ->
+    {reply, mod_warder_roster_order:is_due(Order), State};
 handle_call({change, Seq, Change}, _From, #state{order = Order, roster = Roster} = State) ->
     Changed = State#state{order = mod_warder_roster_order:changed_here(Seq, Order)},
     case Roster of
@@ -174,16 +187,20 @@ tell_waiting(Waiting, HasRoster) ->
 %% Asked by a process of its own, whose end is the answer.
 ask(Reason, Waiting, Turn, #state{user = {LUser, LServer}, order = Order, asked = Asked} = State) ->
     {Ticket, Asking} = mod_warder_roster_order:ask(Order),
+    ok = mod_warder_roster_refresh:count(LServer, asked),
+    _ = State#state.is_retrying andalso mod_warder_roster_refresh:count(LServer, retries),
     {_, Ref} = spawn_monitor(fun() -> exit({answer, mod_warder_roster_ask:ask(LUser, LServer, Reason)}) end),
-    State#state{order = Asking, asked = Asked#{Ref => #asked{ticket = Ticket, waiting = Waiting, turn = Turn}}}.
+    State#state{order = Asking, is_retrying = false, asked = Asked#{Ref => #asked{ticket = Ticket, waiting = Waiting, turn = Turn}}}.
 
 answered({answer, {ok, Answer}}, Ticket, #state{user = {_, LServer}, order = Order} = State) ->
     ok = mod_warder_roster_ask:succeeded(LServer),
     #{roster := Given, seq := Seq} = Answer,
     case mod_warder_roster_order:answered(Ticket, Seq, Order) of
         {false, Later} ->
+            ok = mod_warder_roster_refresh:count(LServer, older),
             {true, false, State#state{order = Later}};
         {true, Later} ->
+            ok = mod_warder_roster_refresh:count(LServer, applied),
             #state{user = User, roster = Old} = State,
             New = mod_warder_roster_items:from_answer(Given, Seq, User, Old),
             {true, false, ask_again(Answer, take(New, State#state{order = Later}))}
@@ -218,7 +235,7 @@ go_on(HasFailed, #state{order = Order, failures = Failures} = State) ->
     case mod_warder_roster_order:asking(Order) of
         _ when not IsDue -> State#state{failures = 0};
         _ when not IsTried -> ask_soon(?COALESCE_MS, single, State);
-        Asking when Asking =:= 0; HasFailed -> ask_soon(retry_delay(Failures), mass, State#state{failures = Failures + 1});
+        Asking when Asking =:= 0; HasFailed -> ask_soon(retry_delay(Failures), mass, State#state{is_retrying = true, failures = Failures + 1});
         _ -> State
     end.
 

@@ -132,7 +132,9 @@ rows(Host, #{stats := #stats{counters = Counters}, changes := Changes}) ->
         Number <- [counters:get(Counters, index(Operation, Class, Word))],
         Number > 0
     ],
-    Asked ++ numbers(Host, <<"near-cache">>, warder_changes:stats(Changes)).
+    Asked ++
+        numbers(Host, <<"near-cache">>, warder_changes:stats(Changes)) ++
+        numbers(Host, <<"rosters">>, mod_warder_roster_refresh:stats(Host)).
 
 class(answered) -> <<"answers">>;
 class(remembered) -> <<"remembered">>;
