@@ -1,6 +1,6 @@
-%%% join-check: who enters a room, before there is a room. Asked in the process of whoever sends, so that only he waits: users
-%%% of hosts with Warder in their session, all others on their stanza's way through the router. What gets to a room without
-%%% having been asked about as things stand there is mod_warder_room_guard's.
+%%% join-check: who enters a room, before there is a room. Asked in the process of whoever sends, so that only he waits:
+%%% users of hosts with Warder in their session, all others on their stanza's way through the router. What gets to a
+%%% room without having been asked about as things stand there is mod_warder_room_guard's.
 -module(mod_warder_join).
 
 -export([start/1, stop/1]).
@@ -44,7 +44,8 @@ user_send_packet({Stanza, Session}) ->
     case context(Stanza) of
         {ok, Context} ->
             Place = fun() -> place_of_session(Stanza, Session) end,
-            case check(Context, Stanza, Place, fun() -> is_replaced(Session) end) of
+            %% Whoever entered then would be the ghost of the session that has the same full JID now.
+            case check(Context, Stanza, Place, fun() -> mod_warder_client:is_replaced(Session) end) of
                 {pass, Passed} -> {Passed, Session};
                 {refuse, Error} -> {stop, {drop, ejabberd_c2s:send(Session, xmpp:make_error(Stanza, Error))}};
                 drop -> {stop, {drop, Session}}
@@ -122,8 +123,8 @@ context_of_host(Host) ->
 is_checked(Stanza, Event) ->
     xmpp:get_meta(Stanza, warder_join, none) =:= Event.
 
-%% @doc Asks what has to be asked. `Place': of the sender, now. `IsGone': whether nobody is left who could enter. What passes
-%% carries what it was asked about as.
+%% @doc Asks what has to be asked. `Place': of the sender, now. `IsGone': whether nobody is left who could enter. What
+%% passes carries what it was asked about as.
 -spec check(mod_warder_hosts:context(), stanza(), fun(() -> place()), fun(() -> boolean())) -> result().
 check(Context, Stanza, Place, IsGone) ->
     mod_warder_decide:guarded(
@@ -239,7 +240,3 @@ place_of_session(Stanza, Session) ->
         {ok, Nick} -> {inside, Nick};
         none -> outside
     end.
-
-%% By a session of the same full JID: whoever entered now would be that one's ghost.
-is_replaced(#{sid := Sid, user := User, server := Server, resource := Resource}) ->
-    lists:any(fun(Other) -> Other > Sid end, ejabberd_sm:get_session_sids(User, Server, Resource)).

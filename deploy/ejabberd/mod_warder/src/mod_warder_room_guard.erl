@@ -1,8 +1,8 @@
-%%% The room's own look at who enters, where it is known for sure who is inside: what was not asked about as things are now
-%%% is taken out and asked about, and sent again if it may enter. The room waits for nobody.
+%%% The room's own look at who enters, where it is known for sure who is inside: what was not asked about as things are
+%%% now is taken out and asked about, and sent again if it may enter. The room waits for nobody.
 %%%
-%%% That is rare. Somebody was thrown out while his change of status was under way; the room came or went between answer and
-%%% entering; somebody of another server has another nickname now.
+%%% That is rare. Somebody was thrown out while his change of status was under way; the room came or went between answer
+%%% and entering; somebody of another server wants another nickname.
 -module(mod_warder_room_guard).
 
 -export([start/1, stop/1]).
@@ -31,7 +31,8 @@ stop(Host) ->
     ejabberd_hooks:delete(muc_process_iq, Host, ?MODULE, muc_process_iq, ?PRIORITY).
 
 %% @doc A presence has reached the room.
--spec muc_filter_presence(presence() | drop, mod_muc_room:state(), Nick :: binary()) -> presence() | drop | {stop, drop}.
+-spec muc_filter_presence(presence() | drop, mod_muc_room:state(), Nick :: binary()) ->
+    presence() | drop | {stop, drop}.
 muc_filter_presence(#presence{type = available} = Presence, Room, Nick) ->
     case look(Presence, Room, fun() -> event(Presence, Room, Nick) end) of
         pass -> xmpp:del_meta(Presence, warder_join);
@@ -72,7 +73,9 @@ event(#iq{}, _Room) ->
     none.
 
 %% Whether there was no room before the stanza came.
-is_made_by(Stanza, #state{just_created = true, users = Users, affiliations = Affiliations}) when map_size(Users) =:= 0 ->
+is_made_by(Stanza, #state{just_created = true, users = Users, affiliations = Affiliations}) when
+    map_size(Users) =:= 0
+->
     case maps:get(jid:remove_resource(jid:tolower(xmpp:get_from(Stanza))), Affiliations, none) of
         owner -> true;
         {owner, _} -> true;

@@ -1,7 +1,7 @@
-%%% What is known of rooms and of who is in them without waiting for any room: where a room belongs, whether there is one, who
-%%% is inside, and which rooms a client's session has entered. Knows nothing of questions.
+%%% What is known of rooms and of who is in them without waiting for any room: where a room belongs, whether there is
+%%% one, who is inside, and which rooms a client's session has entered. Knows nothing of questions.
 %%%
-%%% What is found here may be overtaken by what happens in the room at the same time; only the room itself knows for sure.
+%%% What is found here may be overtaken by what happens in the room at the same time; only the room knows for sure.
 -module(mod_warder_rooms).
 
 -export([server_host/1, exists/2, has_occupant/3, entered/2, note/2, copy/2]).
@@ -82,9 +82,8 @@ entered(_Room, _Session) ->
 
 %% @doc A presence has come to the session: a room tells whom it lets in, and whom it has let go.
 -spec note(presence(), session()) -> session().
-note(#presence{type = available, from = #jid{luser = Name, lserver = Domain, lresource = Nick}} = Presence, Session) when
-    Name =/= <<>>, Nick =/= <<>>
-->
+note(#presence{type = available, from = From} = Presence, Session) ->
+    #jid{luser = Name, lserver = Domain, lresource = Nick} = From,
     %% Whoever is elsewhere can say what he likes.
     case is_own(Presence) andalso server_host(Domain) of
         {ok, _} -> Session#{warder_rooms => (rooms(Session))#{{Name, Domain} => Nick}};

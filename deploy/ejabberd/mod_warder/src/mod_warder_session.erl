@@ -124,9 +124,8 @@ context(Host) ->
 
 decide(Context, Resource, Session) ->
     Known = [{<<"ip">>, ip(Session)}, {<<"tls">>, is_tls(Session)}, {<<"mechanism">>, mechanism(Session)}],
-    Request = maps:from_list([
-        {<<"user">>, mod_warder_decide:jid(jid(Resource, Session))} | [One || {_, Value} = One <- Known, Value =/= unknown]
-    ]),
+    User = {<<"user">>, mod_warder_decide:jid(jid(Resource, Session))},
+    Request = maps:from_list([User | [One || {_, Value} = One <- Known, Value =/= unknown]]),
     meaning(Resource, Session, mod_warder_decide:decide(Context, session_check, local, Request, undefined)).
 
 meaning(_Resource, _Session, #{verdict := allow}) ->
