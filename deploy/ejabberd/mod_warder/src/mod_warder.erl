@@ -7,7 +7,10 @@
 
 %% In the order in which they are started. Each has start(Host) and stop(Host), and reload(Host) where it keeps something
 %% that follows from the host's options: what a handler looks up by mod_warder_hosts when it is called needs none.
--define(PARTS, [mod_warder_stanza, mod_warder_join, mod_warder_session, mod_warder_delimiter, mod_warder_removed, mod_warder_push_turns]).
+-define(PARTS, [
+    mod_warder_stanza, mod_warder_join, mod_warder_session, mod_warder_roster, mod_warder_delimiter,
+    mod_warder_removed, mod_warder_push_turns
+]).
 
 %% Of the whole node, while any host has the module: {Hook, Module, Function, Priority}.
 -define(GLOBAL_HOOKS, [{filter_packet, mod_warder_stanza, filter_packet, 60}]).
