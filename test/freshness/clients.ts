@@ -1,4 +1,4 @@
-/** The workers and askers of a run: processes of their own, each behind proxies of its own, replaced when they end. */
+/** The workers of a run, and what they have in common with its askers: processes, each behind proxies of its own, replaced when they end. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, openSync, closeSync, writeFileSync } from 'node:fs';
@@ -126,48 +126,4 @@ sources:
   stanzas: { type: http, url: "${truthUrl}/stanza", timeout_ms: 6000, breaker: { failures: 1000 } }
   joins: { type: http, url: "${truthUrl}/join", timeout_ms: 6000, breaker: { failures: 1000 } }
 `;
-}
-
-export interface AskerSettings {
-  readonly script: string;
-  /** The hook's files that ship, or a copy with a planted fault. */
-  readonly library: string;
-  readonly prefix: string;
-  readonly boundMs: number;
-  readonly perSecond: number;
-  readonly budgetMs: number;
-  readonly seed: number;
-}
-
-export class Asker extends Client {
-  readonly #settings: AskerSettings;
-
-  constructor(name: string, way: Way, folder: string, settings: AskerSettings) {
-    super(name, way, folder);
-    this.#settings = settings;
-  }
-
-  /** Of all that ran under this name. */
-  get histories(): string[] {
-    return Array.from({ length: this.starts }, (_none, index) => join(this.folder, `${this.name}.${index + 1}.out`));
-  }
-
-  protected override command() {
-    const { script, library, prefix, boundMs, perSecond, budgetMs, seed } = this.#settings;
-    const options = {
-      nats: this.way.urls,
-      prefix,
-      name: this.name,
-      seed: seed + this.starts * 1_000,
-      rate: perSecond,
-      'bound-ms': boundMs,
-      'budget-ms': budgetMs,
-      library,
-    };
-    return {
-      command: 'lua5.4',
-      args: [script, ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])],
-      env: {},
-    };
-  }
 }

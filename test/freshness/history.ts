@@ -2,6 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { AskerKind } from './askers.ts';
 import type { Promises, Violation } from './promises.ts';
 
 export interface Verdicts {
@@ -9,6 +10,8 @@ export interface Verdicts {
   checked: number;
   hits: number;
   answers: number;
+  /** The same by whose near cache was asked. */
+  readonly by: Record<AskerKind, { hits: number; answers: number; violations: number }>;
   degraded: number;
   failures: Record<string, number>;
   gaps: number;
@@ -26,6 +29,7 @@ export function noVerdicts(): Verdicts {
     checked: 0,
     hits: 0,
     answers: 0,
+    by: { lua: { hits: 0, answers: 0, violations: 0 }, erlang: { hits: 0, answers: 0, violations: 0 } },
     degraded: 0,
     failures: {},
     gaps: 0,
@@ -36,37 +40,42 @@ export function noVerdicts(): Verdicts {
 }
 
 /** Adds one asker's history. A last line that was cut off when the asker was killed is no line. */
-export async function judge(file: string, promises: Promises, verdicts: Verdicts): Promise<void> {
+export async function judge(file: string, kind: AskerKind, promises: Promises, verdicts: Verdicts): Promise<void> {
   let unproved = 0;
+  let gaps = 0;
+  const of = verdicts.by[kind];
   for await (const line of createInterface({ input: createReadStream(file) })) {
     const event = parse(line);
     switch (event?.[0]) {
       case 'h':
         verdicts.hits += 1;
-        check(event, 6, `${basename(file)}, near`, promises, verdicts);
+        of.hits += 1;
+        if (!check(event, 6, `${basename(file)}, near`, promises, verdicts)) of.violations += 1;
         break;
       case 'a':
         verdicts.answers += 1;
-        check(event, 7, `${basename(file)}, worker`, promises, verdicts);
+        of.answers += 1;
+        if (!check(event, 7, `${basename(file)}, worker`, promises, verdicts)) of.violations += 1;
         break;
       case 'd':
         verdicts.degraded += 1;
         break;
       case 'f': {
-        const kind = String(event[5]);
-        verdicts.failures[kind] = (verdicts.failures[kind] ?? 0) + 1;
+        const failure = String(event[5]);
+        verdicts.failures[failure] = (verdicts.failures[failure] ?? 0) + 1;
         break;
       }
-      case 's':
-        unproved = Number((event[3] as Record<string, unknown>)['unproved'] ?? 0);
+      case 's': {
+        const stats = event[3] as Record<string, unknown>;
+        unproved = Number(stats['unproved'] ?? 0);
+        gaps = Number(stats['gaps'] ?? 0);
         break;
-      case 'e':
-        if (event[2] === 'gap') verdicts.gaps += 1;
-        break;
+      }
       default:
     }
   }
   verdicts.unproved += unproved;
+  verdicts.gaps += gaps;
 }
 
 function parse(line: string): unknown[] | undefined {
@@ -78,8 +87,8 @@ function parse(line: string): unknown[] | undefined {
   }
 }
 
-/** `["h",Q,ASKED,SEEN,SEQ,VERDICT,REASON]` and `["a",Q,ASKED,ANSWERED,SEEN,SEQ,VERDICT,REASON,…]` */
-function check(event: unknown[], reasonAt: number, by: string, promises: Promises, verdicts: Verdicts): void {
+/** `["h",Q,ASKED,SEEN,SEQ,VERDICT,REASON]` and `["a",Q,ASKED,ANSWERED,SEEN,SEQ,VERDICT,REASON,…]`: whether it kept what was promised. */
+function check(event: unknown[], reasonAt: number, by: string, promises: Promises, verdicts: Verdicts): boolean {
   const version = /^v=(\d+)$/.exec(String(event[reasonAt]))?.[1];
   if (version === undefined) throw new Error(`an answer without version: ${JSON.stringify(event)}`);
   verdicts.checked += 1;
@@ -90,7 +99,8 @@ function check(event: unknown[], reasonAt: number, by: string, promises: Promise
     seen: Number(event[reasonAt - 3]),
     version: Number(version),
   });
-  if (violation === undefined) return;
+  if (violation === undefined) return true;
   verdicts.violationCount += 1;
   if (verdicts.violations.length < keptViolations) verdicts.violations.push(violation);
+  return false;
 }

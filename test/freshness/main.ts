@@ -46,7 +46,7 @@ for (const brokers of parts) {
     changesPerSecond: 4,
     budgetMs: 250,
     sourceMs: 0,
-    askers: 3,
+    askers: { lua: 2, erlang: 2 },
     asksPerSecond: Number(values.rate),
     root: process.cwd(),
     say: (line) => process.stderr.write(`  ${line}\n`),

@@ -1,6 +1,9 @@
 /** What a run has shown, and whether it was enough to have shown anything. */
+import { askerKinds } from './askers.ts';
 import type { FaultName } from './faults.ts';
 import type { RunResult } from './run.ts';
+
+const kindNames = { lua: 'Lua', erlang: 'Erlang' };
 
 /** For ten minutes; a run of another length is measured in proportion. */
 const enough = { checked: 1_000_000, faults: 20 };
@@ -15,7 +18,9 @@ export function whatIsMissing(result: RunResult, durationMs: number, faults: rea
   const { verdicts, applied } = result;
   if (verdicts.checked < wantedAnswers)
     missing.push(`${verdicts.checked} answers were checked; ${wantedAnswers} are needed`);
-  if (verdicts.hits === 0) missing.push('no near cache was ever hit');
+  for (const kind of askerKinds) {
+    if (verdicts.by[kind].hits === 0) missing.push(`no near cache in ${kindNames[kind]} was ever hit`);
+  }
   for (const name of faults) {
     const count = applied[name] ?? 0;
     if (count < wantedFaults) missing.push(`"${name}" was applied ${count} times; ${wantedFaults} are needed`);
@@ -30,6 +35,11 @@ export function reportOf(result: RunResult, missing: readonly string[]): string 
     ['answers checked', verdicts.checked],
     ['  from near caches', verdicts.hits],
     ['  from workers', verdicts.answers],
+    ...askerKinds.flatMap((kind): [string, number][] => [
+      [`  by askers in ${kindNames[kind]}, near cache`, verdicts.by[kind].hits],
+      [`  by askers in ${kindNames[kind]}, workers`, verdicts.by[kind].answers],
+      [`  by askers in ${kindNames[kind]}, promises broken`, verdicts.by[kind].violations],
+    ]),
     ['changes acknowledged', changes],
     ['questions to the application', sourceAsked],
     ['degraded answers (not checked)', verdicts.degraded],

@@ -2,9 +2,12 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { askerKinds, newAsker, prepareAskers } from './askers.ts';
+import type { Asker, AskerKind } from './askers.ts';
 import { startBrokers } from './brokers.ts';
 import { Changer } from './changer.ts';
-import { Asker, makeWay, Worker } from './clients.ts';
+import type { MadeChange } from './changer.ts';
+import { makeWay, Worker } from './clients.ts';
 import { pause } from './clock.ts';
 import { faults } from './faults.ts';
 import type { FaultName, Theatre } from './faults.ts';
@@ -16,7 +19,11 @@ import { startTruth } from './truth.ts';
 
 export interface RunSettings {
   readonly seed: number;
+  /** At least so long; and then until it has shown enough, but no longer than `longestMs`. */
   readonly durationMs: number;
+  readonly longestMs?: number;
+  /** Absent: what it has shown when the duration is over is enough. */
+  readonly isEnough?: (shown: Shown) => boolean;
   readonly brokers: 1 | 3;
   readonly boundMs: number;
   readonly faults: readonly FaultName[];
@@ -24,7 +31,7 @@ export interface RunSettings {
   readonly faultsAtOnce: number;
   readonly faultGapMs: number;
   readonly changesPerSecond: number;
-  readonly askers: number;
+  readonly askers: Record<AskerKind, number>;
   readonly asksPerSecond: number;
   /** How long the application takes for an answer, at most, when nothing is wrong with it. */
   readonly sourceMs: number;
@@ -32,15 +39,26 @@ export interface RunSettings {
   readonly budgetMs: number;
   /** The project's folder: dist, the askers' script and the hook's files are in it. */
   readonly root: string;
-  /** A worker and a hook with a planted fault instead of those that ship. */
-  readonly planted?: { readonly main?: string; readonly library?: string };
+  /** A worker, or a hook's folder, with a planted fault instead of what ships. */
+  readonly planted?: Planted;
   readonly say?: (line: string) => void;
 }
 
-export interface RunResult {
+export interface Planted {
+  readonly main?: string;
+  readonly luaHook?: string;
+  readonly erlangHook?: string;
+}
+
+/** What there is to see of a run while it goes on. */
+export interface Shown {
   readonly verdicts: Verdicts;
+  /** Those that were acknowledged. */
   readonly changes: number;
   readonly applied: Record<string, number>;
+}
+
+export interface RunResult extends Shown {
   /** Questions that reached the application. */
   readonly sourceAsked: number;
   readonly lost: number;
@@ -50,6 +68,7 @@ export interface RunResult {
 
 const prefix = 'freshness.check';
 const workerCount = 3;
+const lookEveryMs = 1_000;
 
 export async function runChecker(settings: RunSettings): Promise<RunResult> {
   const { seed, root, boundMs, planted = {}, say = () => undefined } = settings;
@@ -84,10 +103,13 @@ export async function runChecker(settings: RunSettings): Promise<RunResult> {
     const askers: Asker[] = [];
     releases.push(async () => void (await Promise.all([...workers, ...askers].map((client) => client.release()))));
     for (let index = 0; index < workerCount; index += 1) workers.push(await addWorker());
-    for (let index = 0; index < settings.askers; index += 1) {
-      const asker = new Asker(`asker${index + 1}`, await makeWay(ports), folder, {
-        script: join(root, 'test/freshness/asker.lua'),
-        library: planted.library ?? join(root, 'deploy/prosody/mod_warder'),
+    const code = await prepareAskers(root, folder, {
+      luaHook: planted.luaHook ?? join(root, 'deploy/prosody/mod_warder'),
+      erlangHook: planted.erlangHook ?? join(root, 'deploy/ejabberd/mod_warder'),
+    });
+    const kinds = askerKinds.flatMap((kind) => Array.from({ length: settings.askers[kind] }, () => kind));
+    for (const [index, kind] of kinds.entries()) {
+      const asker = newAsker(kind, code, `${kind}${index + 1}`, await makeWay(ports), folder, {
         prefix,
         boundMs,
         perSecond: settings.asksPerSecond,
@@ -101,16 +123,14 @@ export async function runChecker(settings: RunSettings): Promise<RunResult> {
     await changer.start(brokers.servers.map(({ url }) => url));
     const { sourceMs } = settings;
     const theatre: Theatre = { sourceMs, random, brokers, workers, askers, truth, prefix, boundMs, addWorker };
-    const applied = await breakThings(theatre, settings, say);
+    const judged = () => judgeAll(askers, changer.made, boundMs);
+    const applied = await breakThings(theatre, settings, judged, changer.made, say);
     await changer.stop();
     await Promise.all(askers.map((asker) => asker.end()));
     const lost = [...workers, ...askers].flatMap(({ way }) => way.proxies).reduce((sum, proxy) => sum + proxy.lost, 0);
-    const histories = askers.flatMap((asker) => asker.histories).filter((file) => existsSync(file));
     const sourceAsked = truth.asked;
     await release();
-    const promises = new Promises(changer.made, boundMs);
-    const verdicts = noVerdicts();
-    for (const file of histories) await judge(file, promises, verdicts);
+    const verdicts = await judged();
     if (verdicts.violationCount === 0) rmSync(folder, { recursive: true, force: true });
     return { verdicts, changes: changer.made.length, applied, sourceAsked, lost, folder };
   } catch (error) {
@@ -119,17 +139,43 @@ export async function runChecker(settings: RunSettings): Promise<RunResult> {
   }
 }
 
-/** Applies faults until the time is over; each kind in turn, in an order made anew each round, so that none is forgotten. */
-async function breakThings(theatre: Theatre, settings: RunSettings, say: (line: string) => void) {
+/** What was told so far, held against what was acknowledged so far: what breaks a promise now breaks it at the end, too. */
+async function judgeAll(askers: readonly Asker[], made: readonly MadeChange[], boundMs: number): Promise<Verdicts> {
+  const promises = new Promises(made, boundMs);
+  const verdicts = noVerdicts();
+  for (const { kind, histories } of askers) {
+    for (const file of histories) if (existsSync(file)) await judge(file, kind, promises, verdicts);
+  }
+  return verdicts;
+}
+
+/** Applies faults until the run is over; each kind in turn, in an order made anew each round, so that none is forgotten. */
+async function breakThings(
+  theatre: Theatre,
+  settings: RunSettings,
+  judged: () => Promise<Verdicts>,
+  made: readonly MadeChange[],
+  say: (line: string) => void,
+) {
   const applied: Record<string, number> = Object.fromEntries(settings.faults.map((name) => [name, 0]));
-  const endsAtMs = performance.now() + settings.durationMs;
+  const { durationMs, longestMs = durationMs, isEnough = () => true } = settings;
+  const begunAtMs = performance.now();
+  const over = new AbortController();
+  const watch = async () => {
+    await pause(durationMs);
+    while (performance.now() - begunAtMs < longestMs) {
+      if (isEnough({ verdicts: await judged(), changes: made.length, applied })) break;
+      await pause(lookEveryMs);
+    }
+    over.abort();
+  };
   let round: FaultName[] = [];
   const next = (): FaultName => {
     if (round.length === 0) round = shuffled(settings.faults, theatre.random);
     return round.pop() ?? theatre.random.pick(settings.faults);
   };
   const work = async () => {
-    while (performance.now() < endsAtMs) {
+    while (!over.signal.aborted) {
       await pause(theatre.random.next() * settings.faultGapMs);
       if (settings.faults.length === 0) continue;
       const name = next();
@@ -141,7 +187,7 @@ async function breakThings(theatre: Theatre, settings: RunSettings, say: (line: 
       }
     }
   };
-  await Promise.all(Array.from({ length: settings.faultsAtOnce }, work));
+  await Promise.all([watch(), ...Array.from({ length: settings.faultsAtOnce }, work)]);
   return applied;
 }
 

@@ -5,7 +5,7 @@ import { faults } from '../freshness/faults.ts';
 import type { FaultName } from '../freshness/faults.ts';
 import { plants, sow } from '../freshness/plants.ts';
 import { runChecker } from '../freshness/run.ts';
-import type { RunResult, RunSettings } from '../freshness/run.ts';
+import type { RunSettings, Shown } from '../freshness/run.ts';
 import { builtMain, root } from './built.ts';
 
 const second = 1_000;
@@ -15,7 +15,7 @@ const usual: Omit<RunSettings, 'seed' | 'durationMs' | 'brokers' | 'faults'> = {
   faultsAtOnce: 2,
   faultGapMs: 500,
   changesPerSecond: 10,
-  askers: 2,
+  askers: { lua: 1, erlang: 1 },
   asksPerSecond: 800,
   budgetMs: 250,
   sourceMs: 0,
@@ -26,40 +26,54 @@ const allFaults = Object.keys(faults) as FaultName[];
 
 beforeAll(() => builtMain());
 
-function expectEnough({ verdicts, changes, applied }: RunResult): void {
-  expect(verdicts.hits).toBeGreaterThan(500);
-  expect(verdicts.answers).toBeGreaterThan(100);
-  expect(changes).toBeGreaterThan(20);
-  for (const [name, count] of Object.entries(applied)) expect([name, count > 0]).toEqual([name, true]);
+/** Below this a run has shown nothing; a busy machine takes longer until it has. */
+function isEnough({ verdicts, changes, applied }: Shown): boolean {
+  const { lua, erlang } = verdicts.by;
+  const isHit = lua.hits > 500 && erlang.hits > 500;
+  const isAnswered = lua.answers > 100 && erlang.answers > 100;
+  return isHit && isAnswered && changes > 20 && Object.values(applied).every((count) => count > 0);
 }
 
 describe('the promises of freshness', () => {
+  const atMost = { longestMs: 180 * second, isEnough };
+
   it('hold with one broker, whatever fails', async () => {
     const names = allFaults.filter((name) => name !== 'leader cut off');
-    const result = await runChecker({ ...usual, seed: 1, durationMs: 25 * second, brokers: 1, faults: names });
-    expectEnough(result);
+    const settings = { ...usual, ...atMost, seed: 1, durationMs: 25 * second, brokers: 1 as const };
+    const result = await runChecker({ ...settings, faults: names });
     expect(result.verdicts.violations).toEqual([]);
-  }, 120_000);
+    expect(result).toSatisfy(isEnough);
+  }, 300_000);
 
   it('hold with a cluster of three brokers and three replicas, whatever fails', async () => {
-    const result = await runChecker({ ...usual, seed: 2, durationMs: 35 * second, brokers: 3, faults: allFaults });
-    expectEnough(result);
+    const settings = { ...usual, ...atMost, seed: 2, durationMs: 35 * second, brokers: 3 as const };
+    const result = await runChecker({ ...settings, faults: allFaults });
     expect(result.verdicts.violations).toEqual([]);
-  }, 150_000);
+    expect(result).toSatisfy(isEnough);
+  }, 300_000);
 });
+
+/** Whose near cache is asked: the planted one, or in Lua where it is the worker that is planted. */
+const askersOf = {
+  worker: { lua: 2, erlang: 0 },
+  'Lua hook': { lua: 2, erlang: 0 },
+  'Erlang hook': { lua: 0, erlang: 2 },
+};
 
 describe('the checker finds what was planted', () => {
   it.each(plants)(
-    '$name',
+    'into the $where: $name',
     async (plant) => {
-      const { folder, ...planted } = sow(plant, root);
-      const { seed, pace } = plant;
-      const settings = { ...usual, ...pace, seed, durationMs: 15 * second, brokers: 1 as const, planted };
+      const { folder, planted } = sow(plant, root);
+      const { seed, pace, where } = plant;
+      const found = ({ verdicts }: Shown) => verdicts.violationCount > 0;
+      const ends = { durationMs: second, longestMs: 60 * second, isEnough: found };
+      const settings = { ...usual, ...pace, ...ends, seed, brokers: 1 as const, planted, askers: askersOf[where] };
       const result = await runChecker({ ...settings, faults: plant.faults });
       rmSync(folder, { recursive: true, force: true });
       rmSync(result.folder, { recursive: true, force: true });
-      expect(result.verdicts.violationCount).toBeGreaterThan(0);
+      expect(result).toSatisfy(found);
     },
-    90_000,
+    150_000,
   );
 });
