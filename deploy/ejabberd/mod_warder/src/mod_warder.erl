@@ -13,7 +13,10 @@
 ]).
 
 %% Of the whole node, while any host has the module: {Hook, Module, Function, Priority}.
--define(GLOBAL_HOOKS, [{filter_packet, mod_warder_stanza, filter_packet, 60}]).
+-define(GLOBAL_HOOKS, [
+    {filter_packet, mod_warder_stanza, filter_packet, 60},
+    {component_send_packet, mod_warder_line, component_send_packet, 100}
+]).
 
 %% @doc See {@link gen_mod}.
 -spec start(binary(), gen_mod:opts()) -> ok.

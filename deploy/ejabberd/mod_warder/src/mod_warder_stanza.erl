@@ -21,6 +21,7 @@
 -spec start(binary()) -> ok.
 start(Host) ->
     ok = mod_warder_client:start(Host),
+    ok = mod_warder_line:start(Host),
     ejabberd_hooks:add(user_send_packet, Host, ?MODULE, user_send_packet, ?SEND_PRIORITY),
     ejabberd_hooks:add(sm_receive_packet, Host, ?MODULE, sm_receive_packet, ?RECEIVE_PRIORITY),
     ejabberd_hooks:add(offline_message_hook, Host, ?MODULE, offline_message, ?OFFLINE_PRIORITY).
@@ -30,6 +31,7 @@ stop(Host) ->
     ejabberd_hooks:delete(user_send_packet, Host, ?MODULE, user_send_packet, ?SEND_PRIORITY),
     ejabberd_hooks:delete(sm_receive_packet, Host, ?MODULE, sm_receive_packet, ?RECEIVE_PRIORITY),
     ejabberd_hooks:delete(offline_message_hook, Host, ?MODULE, offline_message, ?OFFLINE_PRIORITY),
+    ok = mod_warder_line:stop(Host),
     mod_warder_client:stop(Host).
 
 %% @doc What a client sends.
