@@ -25,8 +25,9 @@ export async function openAsker(nats: Config['nats']): Promise<Asker | Trouble> 
   // A denied subject is told here and not to the request, which would only seem to be unanswered.
   let refusal: string | undefined;
   void (async () => {
-    for await (const { type, data } of connection.status()) {
-      if (type === Events.Error) refusal = typeof data === 'string' ? data : JSON.stringify(data);
+    for await (const { type, data, permissionContext: denied } of connection.status()) {
+      if (type !== Events.Error) continue;
+      refusal = denied === undefined ? JSON.stringify(data) : `no permission: ${denied.operation} to ${denied.subject}`;
     }
   })();
   const ask = async (operation: Operation, question: object, budgetMs: number): Promise<Outcome> => {

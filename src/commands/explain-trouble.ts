@@ -44,7 +44,9 @@ function explained(trouble: Trouble, { nats, from }: Target, operation: Operatio
       return {
         title: `the NATS server at ${where} refuses this (${detail})`,
         meaning: 'nobody was asked: the credentials are missing, wrong, or may not do this',
-        next: 'take those of a worker with --config FILE, or write them into the address: nats://user:password@host:4222',
+        next:
+          'take those of an administrator (deploy/nats) from a file with --config FILE, or write them into the address:' +
+          ' nats://user:password@host:4222',
       };
     case 'no-workers':
       return {

@@ -1,12 +1,13 @@
 /** `warder flush`: says that something has changed, so that nobody serves what was decided before. */
 import { Argument, Command, InvalidArgumentError } from 'commander';
+import { NatsError } from 'nats';
 import type { NatsConnection } from 'nats';
 import type { Change } from '../changes.ts';
 import { publishUnnumbered, publishUntilAcknowledged } from '../nats/publish.ts';
 import { hasJetStream } from '../nats/stream.ts';
 import type { Announcement } from '../nats/members.ts';
 import { operationNames } from '../wire/operation.ts';
-import { connectOnce } from './connect-once.ts';
+import { connectOnce, refusals } from './connect-once.ts';
 import type { Trouble } from './connect-once.ts';
 import { exitCodes } from './exit-codes.ts';
 import { explainTrouble } from './explain-trouble.ts';
@@ -107,10 +108,15 @@ async function attempt(
   try {
     return await publish(nats, change, prefix, options);
   } catch (error) {
-    return { trouble: 'timeout', detail: error instanceof Error ? error.message : String(error) };
+    const detail = error instanceof Error ? error.message : String(error);
+    return { trouble: isRefusal(error) ? 'refused' : 'timeout', detail };
   } finally {
     await nats.close();
   }
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof NatsError && refusals.includes(error.code);
 }
 
 async function publish(nats: NatsConnection, change: Change, prefix: string, options: FlushOptions): Promise<Report> {
@@ -131,7 +137,10 @@ async function publish(nats: NatsConnection, change: Change, prefix: string, opt
   }
   const members = options.wait === true ? await watchMembers(nats, prefix) : undefined;
   const signal = AbortSignal.timeout(options.timeout);
-  const token = await publishUntilAcknowledged(nats, prefix, change, 'warder flush', signal, () => undefined);
+  const token = await publishUntilAcknowledged(nats, prefix, change, 'warder flush', signal, (error) => {
+    // Asking again does not make it allowed.
+    if (isRefusal(error)) throw error;
+  });
   if (members === undefined) {
     return { exitCode: exitCodes.ok, text: `flushed ${what}: change ${token}\n`, json: { token } };
   }

@@ -32,7 +32,7 @@ class Load {
   readonly failures: string[] = [];
   answered = 0;
   #connection: NatsConnection;
-  #inFlight = new Map<NatsConnection, Set<Promise<void>>>();
+  readonly #inFlight = new Map<NatsConnection, Set<Promise<void>>>();
   #stopped = false;
   readonly #running: Promise<void>;
 
@@ -45,7 +45,7 @@ class Load {
   async moveTo(connection: NatsConnection): Promise<void> {
     const last = this.#connection;
     this.#connection = connection;
-    await Promise.all(this.#inFlight.get(last) ?? []);
+    await Promise.all(this.#inFlight.get(last) ?? new Set<Promise<void>>());
   }
 
   async untilMoreAnswers(count: number): Promise<void> {

@@ -71,7 +71,9 @@ export async function startSecuredBroker({ byCertificate = false }: SecuredOptio
     const login = keys('password', hook);
     config = config.replace(`user: "${hook}", password: "$2a$BCRYPT"`, () => login);
   }
-  if (byCertificate) config = config.replace('#verify_and_map', 'verify_and_map');
+  if (byCertificate) {
+    config = config.replace('#verify_and_map', 'verify_and_map').replaceAll(/(user: "[\w-]+"), password: .*/g, '$1');
+  }
   const configFile = file('nats-server.conf');
   mkdirSync(file('store'));
   copyFileSync(join(deployed, 'permissions.conf'), file('permissions.conf'));
