@@ -13,4 +13,6 @@ export const ejabberdKind: ServerKind = {
   // It ends the stream.
   refusesEarly: (element) => element.name === 'stream:error',
   refusesUnbound: false,
+  // Its codec has one answer to every attribute that it cannot read.
+  malformedRecipient: 'bad-request',
 };

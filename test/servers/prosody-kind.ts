@@ -11,4 +11,5 @@ export const prosodyKind: ServerKind = {
   refusal: (error) => ({ name: 'StanzaError', ...error }),
   refusesEarly: (element, id) => element.attrs['id'] === id && element.attrs['type'] === 'error',
   refusesUnbound: true,
+  malformedRecipient: 'jid-malformed',
 };

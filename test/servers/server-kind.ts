@@ -16,6 +16,8 @@ export interface ServerKind {
   refusesEarly(element: Element, id: string): boolean;
   /** Whether it refuses what comes between authentication and binding; else it ignores that. */
   readonly refusesUnbound: boolean;
+  /** The condition with which it refuses a stanza to what is no JID. */
+  readonly malformedRecipient: string;
 }
 
 export interface RefusedWith {
