@@ -132,6 +132,29 @@ export function checkJoins(kind: ServerKind): JoinScene {
 
       expect(responder.of('join-check')).toHaveLength(1);
     });
+
+    it('is asked about anew when the occupant has left', async () => {
+      const alice = await connect('alice');
+      await enterRoom(alice, room, 'alice');
+      await alice.send(xml('presence', { to: `${room}/alice`, type: 'unavailable' }));
+      await alice.take('that it has left', isOwnPresence);
+      responder.on('join-check', () => deny);
+
+      expect(await joinAndGetError(alice, joinOf(room, 'alice'))).toEqual(forbidden);
+    });
+
+    it('is asked about anew when the occupant was thrown out', async () => {
+      const [alice, bob] = [await connect('alice'), await connect('bob')];
+      await enterRoom(alice, room, 'alice');
+      await enterRoom(bob, room, 'bob');
+      const out = xml('item', { nick: 'bob', role: 'none' });
+      await alice.ask('set', xml('query', { xmlns: 'http://jabber.org/protocol/muc#admin' }, out), room);
+      await bob.take('that it is out', (stanza) => stanza.attrs['type'] === 'unavailable');
+      responder.on('join-check', () => deny);
+
+      expect(await joinAndGetError(bob, joinOf(room, 'bob'))).toEqual(forbidden);
+      expect(responder.of('join-check').at(-1)).toMatchObject({ user: bob.jid, event: 'join', creating: false });
+    });
   });
 
   describe('a join that is denied', () => {
@@ -281,6 +304,8 @@ export function checkJoins(kind: ServerKind): JoinScene {
       await responder.untilAsked('join-check', 2);
       await alice.send(xml('presence', { to: `${room}/alice`, type: 'unavailable' }));
       await alice.take('that it has left', isOwnPresence);
+      // A room may take its time to end.
+      while ((await roomsThatExist(alice)).includes(room));
       letGo();
 
       expect(errorOf(await bob.reply(join.attrs['id'] ?? ''))).toEqual(forbidden);

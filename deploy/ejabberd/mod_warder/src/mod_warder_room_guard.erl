@@ -18,7 +18,6 @@
 -define(MAX_ROUNDS, 3).
 %% Against hangs only.
 -define(PATIENCE_MS, 1000).
--define(PAUSE_MS, 5).
 
 -spec start(binary()) -> ok.
 start(Host) ->
@@ -115,30 +114,17 @@ take(Context, Stanza, {_, Creating} = Event) ->
     %% Nobody has asked yet whether there may be this room.
     _ = Creating andalso (Room ! close_room_if_temporary_and_empty),
     _ = spawn(fun() ->
-        _ = Creating andalso await_end(Room, xmpp:get_to(Stanza)),
+        _ = Creating andalso await_end(Room),
         again(Context, Stanza, Event)
     end),
     taken.
 
-%% mod_muc takes a moment to forget a room that has ended, and would still send there.
-await_end(Room, To) ->
+await_end(Room) ->
     Monitor = monitor(process, Room),
     receive
-        {'DOWN', Monitor, process, Room, _} -> await_forgotten(Room, To, ?PATIENCE_MS)
-    after ?PATIENCE_MS ->
-        demonitor(Monitor, [flush])
+        {'DOWN', Monitor, process, Room, _} -> true
+    after ?PATIENCE_MS -> demonitor(Monitor, [flush])
     end.
-
-await_forgotten(Room, #jid{luser = Name, lserver = Domain} = To, LeftMs) when LeftMs > 0 ->
-    case mod_muc:find_online_room(Name, Domain) of
-        {ok, Room} ->
-            timer:sleep(?PAUSE_MS),
-            await_forgotten(Room, To, LeftMs - ?PAUSE_MS);
-        _ ->
-            true
-    end;
-await_forgotten(_Room, _To, _LeftMs) ->
-    false.
 
 again(Context, Stanza, Event) ->
     Round = xmpp:get_meta(Stanza, warder_rounds, 0) + 1,

@@ -15,6 +15,9 @@
 
 %% Asking another node of the cluster what its rooms have written down takes no longer.
 -define(NODE_TIMEOUT_MS, 1000).
+%% Against hangs only.
+-define(FORGETTING_MS, 1000).
+-define(PAUSE_MS, 5).
 %% XEP-0045, section 7.2.2: the presence is one's own.
 -define(SELF_PRESENCE, 110).
 
@@ -38,8 +41,22 @@ server_host(Domain) ->
 %% @doc Also one that sleeps in the database and wakes when somebody comes.
 -spec exists(ServerHost :: binary(), room()) -> boolean().
 exists(ServerHost, #jid{luser = Name, lserver = Domain}) ->
-    mod_muc:find_online_room(Name, Domain) =/= error orelse
-        mod_muc:restore_room(ServerHost, Domain, Name) =/= error.
+    find(Name, Domain, ?FORGETTING_MS) =/= error orelse mod_muc:restore_room(ServerHost, Domain, Name) =/= error.
+
+%% mod_muc takes a moment to forget a room that has ended; what is sent there until then is lost.
+find(Name, Domain, LeftMs) ->
+    case mod_muc:find_online_room(Name, Domain) of
+        {ok, Room} when node(Room) =:= node(), LeftMs > 0 ->
+            case is_process_alive(Room) of
+                true ->
+                    {ok, Room};
+                false ->
+                    timer:sleep(?PAUSE_MS),
+                    find(Name, Domain, LeftMs - ?PAUSE_MS)
+            end;
+        Found ->
+            Found
+    end.
 
 %% @doc Whether this full JID is in the room; where rooms are kept in SQL, whether any session of the user is.
 -spec has_occupant(ServerHost :: binary(), room(), jid:jid()) -> boolean().
