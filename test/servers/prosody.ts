@@ -28,8 +28,6 @@ export interface Prosody extends XmppServer {
   register(username: string, domain?: string): void;
   /** Writes the configuration anew with these options in its global section; to be followed by a reload in the shell. */
   configure(options: string): void;
-  /** Kills it as a fault would, and starts it anew with what it has stored. Its output begins anew, too. */
-  killAndRestart(): Promise<void>;
 }
 
 const run = promisify(execFile);

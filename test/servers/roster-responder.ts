@@ -1,6 +1,6 @@
 /** The application that owns the rosters, in the place of a worker: what it holds is what is answered, until a test says otherwise. */
 import type { Answer, Asked, Responder } from './responder.ts';
-import type { Prosody } from './prosody.ts';
+import type { XmppServer } from './xmpp-server.ts';
 import { rosterQuery } from './roster-scene.ts';
 import { isFrom, xml } from './xmpp-client.ts';
 import type { TestClient } from './xmpp-client.ts';
@@ -50,12 +50,12 @@ export function holdRosters(responder: Responder): HeldRosters {
 
 /** With its roster asked for and its presence out, so that it is pushed what changes. */
 export async function logIn(
-  prosody: Prosody,
+  server: XmppServer,
   username: string,
   resource: string,
   domain?: string,
 ): Promise<TestClient> {
-  const client = await prosody.connect(username, {
+  const client = await server.connect(username, {
     resource,
     presence: false,
     ...(domain === undefined ? {} : { domain }),

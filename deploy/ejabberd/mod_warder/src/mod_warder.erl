@@ -8,8 +8,8 @@
 %% In the order in which they are started. Each has start(Host) and stop(Host), and reload(Host) where it keeps something
 %% that follows from the host's options: what a handler looks up by mod_warder_hosts when it is called needs none.
 -define(PARTS, [
-    mod_warder_stanza, mod_warder_join, mod_warder_session, mod_warder_roster, mod_warder_delimiter,
-    mod_warder_removed, mod_warder_push_turns
+    mod_warder_stanza, mod_warder_join, mod_warder_session, mod_warder_roster, mod_warder_roster_set,
+    mod_warder_subscriptions, mod_warder_delimiter, mod_warder_removed, mod_warder_push_turns
 ]).
 
 %% Of the whole node, while any host has the module: {Hook, Module, Function, Priority}.

@@ -1,0 +1,134 @@
+%%% Requests for a subscription that the workers are being asked about. They wait outside of their sender's stream: one
+%%% from another server would hold up all of that server's users. One process for each host, which waits for nobody.
+-module(mod_warder_requests).
+-behaviour(gen_server).
+
+-export([start/1, stop/1]).
+-export([ask/2, withdraw/2]).
+-export([start_link/1, init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+-include("logger.hrl").
+-include("xmpp.hrl").
+
+-define(OPERATION, roster_subscription).
+%% Whoever sends more is told to try again later.
+-define(MAX_ASKING, 256).
+
+-type pair() :: {User :: {binary(), binary()}, Contact :: binary()}.
+
+-record(state, {
+    host :: binary(),
+    asking = #{} :: #{pair() => reference()},
+    %% By the monitor of the process that asks; also those that were taken back meanwhile.
+    requests = #{} :: #{reference() => {presence(), mod_warder_relations:event()} | withdrawn}
+}).
+
+-spec start(Host :: binary()) -> ok.
+start(Host) ->
+    Spec = #{id => {?MODULE, Host}, start => {?MODULE, start_link, [Host]}},
+    {ok, _} = supervisor:start_child(ejabberd_gen_mod_sup, Spec),
+    ok.
+
+-spec stop(Host :: binary()) -> ok.
+stop(Host) ->
+    _ = supervisor:terminate_child(ejabberd_gen_mod_sup, {?MODULE, Host}),
+    _ = supervisor:delete_child(ejabberd_gen_mod_sup, {?MODULE, Host}),
+    ok.
+
+%% @doc The request comes by again, marked as answered, if it may go on.
+-spec ask(presence(), mod_warder_relations:event()) -> ok.
+ask(Request, #{user := {_, LServer}} = Event) ->
+    gen_server:cast(process(LServer), {ask, Request, Event}).
+
+%% @doc The contact has taken it back: whatever the answer, the request is not heard of again.
+-spec withdraw(User :: {LUser :: binary(), LServer :: binary()}, Contact :: binary()) -> ok.
+withdraw({_, LServer} = User, Contact) ->
+    gen_server:cast(process(LServer), {withdraw, {User, Contact}}).
+
+process(LServer) -> gen_mod:get_module_proc(LServer, ?MODULE).
+
+%% @private
+-spec start_link(binary()) -> {ok, pid()} | {error, term()}.
+start_link(Host) ->
+    gen_server:start_link({local, process(Host)}, ?MODULE, Host, []).
+
+%% @private
+init(Host) ->
+    {ok, #state{host = Host}}.
+
+%% @private
+handle_call(_Request, _From, State) ->
+    {reply, ok, State}.
+
+%% @private
+handle_cast({ask, Request, #{user := User, contact := Contact} = Event}, State) ->
+    #state{asking = Asking, requests = Requests} = State,
+    Pair = {User, Contact},
+    case Asking of
+        #{Pair := _} ->
+            {noreply, State};
+        _ when map_size(Requests) >= ?MAX_ASKING ->
+            ?WARNING_MSG("~b requests for subscription wait for an answer; no more are taken", [?MAX_ASKING]),
+            _ = spawn(fun() -> settle({#{verdict => defer, failure => overloaded}, unknown}, Request, Event) end),
+            {noreply, State};
+        _ ->
+            {_, Ref} = spawn_monitor(fun() -> exit({decided, decide(Event)}) end),
+            {noreply, State#state{asking = Asking#{Pair => Ref}, requests = Requests#{Ref => {Request, Event}}}}
+    end;
+handle_cast({withdraw, Pair}, #state{asking = Asking, requests = Requests} = State) ->
+    case maps:take(Pair, Asking) of
+        {Ref, Others} -> {noreply, State#state{asking = Others, requests = Requests#{Ref := withdrawn}}};
+        error -> {noreply, State}
+    end.
+
+%% @private
+handle_info({'DOWN', Ref, process, _, Reason}, #state{asking = Asking, requests = Requests} = State) ->
+    case maps:take(Ref, Requests) of
+        {{Request, #{user := User, contact := Contact} = Event}, Others} ->
+            _ = spawn(fun() -> settle(outcome(Reason), Request, Event) end),
+            {noreply, State#state{asking = maps:remove({User, Contact}, Asking), requests = Others}};
+        {withdrawn, Others} ->
+            {noreply, State#state{requests = Others}}
+    end;
+handle_info(_Other, State) ->
+    {noreply, State}.
+
+outcome({decided, Outcome}) -> Outcome;
+outcome(_Crash) -> {#{verdict => defer, failure => crashed}, unknown}.
+
+%% In a process of its own, as what follows. What is nothing new is no question: who has been let in, or whose request is
+%% before the user already. Servers repeat their users' open requests at each login.
+decide(#{user := {LUser, LServer}, contact := Contact} = Event) ->
+    Known = mod_warder_roster_nodes:current_contact(LUser, LServer, Contact),
+    case is_settled(Known) of
+        true -> {#{verdict => allow}, Known};
+        false -> {ask_workers(LServer, Event), Known}
+    end.
+
+is_settled(unknown) -> false;
+is_settled({Item, Requests}) -> Requests orelse mod_warder_roster_items:may_see(Item).
+
+ask_workers(LServer, #{contact := Contact} = Event) ->
+    {ok, Context} = mod_warder_hosts:find(LServer),
+    mod_warder_relations:ask(Context, mod_warder_subscriptions:side(jid:decode(Contact)), Event).
+
+settle({#{verdict := Word} = Verdict, Known}, Request, #{user := {LUser, LServer}} = Event) ->
+    Addressed = Request#presence{to = jid:make(LUser, LServer)},
+    case Word of
+        allow ->
+            route(mod_warder_subscriptions:answered(maps:get(seq, Verdict, 0), Known, Addressed));
+        _ ->
+            ok = mod_warder_subscriptions:report(Event, Verdict),
+            refuse(Word, Verdict, Addressed)
+    end.
+
+refuse(drop, _Verdict, _Request) -> ok;
+refuse(defer, Verdict, Request) -> defer(Request, Verdict);
+refuse(_, _Verdict, #presence{from = Contact, to = User}) ->
+    route(#presence{type = unsubscribed, from = User, to = jid:remove_resource(Contact)}).
+
+defer(Request, Verdict) ->
+    route(xmpp:make_error(Request, mod_warder_verdict:error_of(?OPERATION, Verdict))).
+
+route(Stanza) ->
+    ejabberd_router:route(mod_warder_exempt:own(Stanza)).

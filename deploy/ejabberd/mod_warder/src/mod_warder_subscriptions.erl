@@ -1,0 +1,251 @@
+%%% Subscriptions between users: asked about before anything of them happens here, on their way out where they are sent
+%%% and on their way in where they arrive, which are two questions. Taking one back always passes, and the workers are
+%%% told. What they make of a roster is said in mod_warder_subscription; mod_roster hears of none.
+-module(mod_warder_subscriptions).
+
+-export([start/1, stop/1]).
+-export([answered/3, report/2, side/1]).
+%% For hooks, and for the processes of rosters.
+-export([user_send_packet/1, roster_out_subscription/1, roster_in_subscription/2, step/5]).
+
+-include("logger.hrl").
+-include("xmpp.hrl").
+
+-define(OPERATION, roster_subscription).
+%% After what is denied as any stanza, before what acts on it.
+-define(SEND_SEQ, 45).
+%% After what users block by themselves, before mod_roster.
+-define(ROSTER_SEQ, 45).
+-define(MAX_REASON_BYTES, 200).
+-define(IS_SUBSCRIPTION(Type),
+    (Type =:= subscribe orelse Type =:= subscribed orelse Type =:= unsubscribe orelse Type =:= unsubscribed)
+).
+
+-type state() :: ejabberd_c2s:state().
+
+-define(HOOKS, [
+    {user_send_packet, ?SEND_SEQ}, {roster_out_subscription, ?ROSTER_SEQ}, {roster_in_subscription, ?ROSTER_SEQ}
+]).
+
+-spec start(Host :: binary()) -> ok.
+start(Host) ->
+    ok = mod_warder_relations:start(Host),
+    ok = mod_warder_requests:start(Host),
+    lists:foreach(fun({Hook, Seq}) -> ejabberd_hooks:add(Hook, Host, ?MODULE, Hook, Seq) end, ?HOOKS).
+
+-spec stop(Host :: binary()) -> ok.
+stop(Host) ->
+    lists:foreach(fun({Hook, Seq}) -> ejabberd_hooks:delete(Hook, Host, ?MODULE, Hook, Seq) end, ?HOOKS),
+    ok = mod_warder_requests:stop(Host),
+    mod_warder_relations:stop(Host).
+
+context(LServer) ->
+    case mod_warder_hosts:find(LServer) of
+        {ok, #{settings := #{roster := true}} = Context} -> Context;
+        _ -> none
+    end.
+
+%% @doc A request that may go on: it is not asked about again. `Known': of the two, where the user is offline.
+-spec answered(Seq :: non_neg_integer(), mod_warder_roster_nodes:known(), presence()) -> presence().
+answered(Seq, Known, Presence) ->
+    xmpp:put_meta(Presence, warder_answered, {Seq, Known}).
+
+%% @private What a client sends.
+-spec user_send_packet({stanza() | drop, state()}) -> {stanza() | drop, state()} | {stop, {drop, state()}}.
+user_send_packet({#presence{type = Type} = Presence, #{lserver := LServer} = State} = Acc) when ?IS_SUBSCRIPTION(Type) ->
+    Event = event(out, Presence),
+    case context(LServer) of
+        none -> Acc;
+        Context -> send(is_self(Event), Context, Event, Presence, State)
+    end;
+user_send_packet(Acc) ->
+    Acc.
+
+send(true, _Context, _Event, Presence, State) ->
+    {Presence, State};
+send(false, _Context, #{action := Action} = Event, Presence, State)
+    when Action =:= unsubscribe; Action =:= unsubscribed
+->
+    ok = mod_warder_relations:tell(Event),
+    {Presence, State};
+send(false, Context, Event, Presence, State) ->
+    Act = fun(Verdict) -> sent(Verdict, Event, Presence, State) end,
+    mod_warder_decide:guarded(
+        Context,
+        ?OPERATION,
+        local,
+        fun() ->
+            case is_blocked(Presence, State) of
+                true -> {stop, {drop, refuse(Presence, blocked(State), State)}};
+                false -> Act(mod_warder_relations:ask(Context, local, Event))
+            end
+        end,
+        Act
+    ).
+
+%% What he blocks by himself is no question.
+is_blocked(Presence, #{lserver := LServer} = State) ->
+    ejabberd_hooks:run_fold(privacy_check_packet, LServer, allow, [State, Presence, out]) =:= deny.
+
+blocked(#{lang := Lang}) ->
+    xmpp:err_not_acceptable(<<"Your active privacy list has denied the routing of this stanza.">>, Lang).
+
+sent(#{verdict := allow} = Verdict, _Event, Presence, State) ->
+    {xmpp:put_meta(Presence, warder_seq, maps:get(seq, Verdict, 0)), State};
+sent(Verdict, Event, Presence, State) ->
+    ok = report(Event, Verdict),
+    {stop, {drop, refuse(Presence, mod_warder_verdict:error_of(?OPERATION, Verdict), State)}}.
+
+refuse(Presence, Error, State) ->
+    ejabberd_c2s:send(State, mod_warder_exempt:own(xmpp:make_error(Presence, Error))).
+
+%% @private What has passed on its way out, and what the operator sends for a user.
+-spec roster_out_subscription(presence()) -> ok | stop.
+roster_out_subscription(#presence{from = #jid{lserver = LServer}} = Presence) ->
+    case context(LServer) of
+        none ->
+            ok;
+        _ ->
+            Event = event(out, Presence),
+            _ = is_self(Event) orelse change(Event, seq(Presence)),
+            stop
+    end.
+
+%% @private What arrives. Whether the user is to see it.
+-spec roster_in_subscription(boolean(), presence()) -> boolean() | {stop, boolean()}.
+roster_in_subscription(Acc, #presence{to = #jid{lserver = LServer}} = Presence) ->
+    case context(LServer) of
+        none ->
+            Acc;
+        Context ->
+            Do = fun() -> {stop, arrived(event(in, Presence), Presence)} end,
+            mod_warder_decide:guarded(Context, ?OPERATION, side(Presence#presence.from), Do, fun(_) -> {stop, false} end)
+    end.
+
+arrived(#{user := User, contact := Contact, action := Action} = Event, Presence) ->
+    Next = next(known(Event, Presence), Event),
+    case is_self(Event) of
+        true ->
+            false;
+        false when Action =:= subscribe ->
+            case is_answered(Presence) orelse is_settled(Next) of
+                true ->
+                    act(Next, Event, Presence);
+                false ->
+                    ok = mod_warder_requests:ask(Presence, Event),
+                    false
+            end;
+        false ->
+            _ = Action =:= unsubscribe andalso mod_warder_requests:withdraw(User, Contact),
+            %% The server's own come whether there is something to change or not.
+            _ = (is_change(Next) orelse not is_servers_own(Presence)) andalso mod_warder_relations:tell(Event),
+            act(Next, Event, Presence)
+    end.
+
+known(#{user := {LUser, LServer}, contact := Contact}, Presence) ->
+    case {mod_warder_roster_nodes:contact(LUser, LServer, Contact), xmpp:get_meta(Presence, warder_answered, none)} of
+        {unknown, {_, Known}} -> Known;
+        {Known, _} -> Known
+    end.
+
+next(unknown, _Event) -> unknown;
+next({Item, Requests}, #{action := Action}) -> mod_warder_subscription:next(in, Action, Item, Requests).
+
+is_answered(Presence) ->
+    xmpp:get_meta(Presence, warder_answered, none) =/= none.
+
+%% Nothing new for the user: he has granted it before, or has it before him already.
+is_settled(unknown) -> false;
+is_settled(#{changed := IsChange}) -> not IsChange.
+
+%% Of who is offline nobody here knows.
+is_change(unknown) -> true;
+is_change(#{changed := IsChange}) -> IsChange.
+
+%% What a client sends has come from an address.
+is_servers_own(#presence{from = #jid{lserver = Domain}} = Presence) ->
+    ejabberd_router:is_my_host(Domain) andalso xmpp:get_meta(Presence, ip, none) =:= none.
+
+act(unknown, _Event, _Presence) ->
+    true;
+act(#{changed := IsChange, reply := Reply}, #{action := Action} = Event, Presence) ->
+    ok = reply(Reply, Event),
+    case IsChange andalso change(Event, seq(Presence)) of
+        %% A request that is open is shown with the roster.
+        true -> Action =/= subscribe;
+        false -> IsChange
+    end.
+
+reply(none, _Event) ->
+    ok;
+reply(subscribed, #{user := {LUser, LServer}, contact := Contact}) ->
+    To = jid:decode(Contact),
+    Granted = #presence{type = subscribed, from = jid:make(LUser, LServer), to = To},
+    ok = ejabberd_router:route(mod_warder_exempt:own(Granted)),
+    _ = [ejabberd_c2s:resend_presence(Session, To) || {_, Session} <- ejabberd_sm:get_session_sids(LUser, LServer)],
+    ok.
+
+change(#{user := {LUser, LServer}, contact := Contact} = Event, Seq) ->
+    #{direction := Direction, action := Action, text := Text} = Event,
+    Step = {?MODULE, step, [Contact, Direction, Action, Text]},
+    mod_warder_roster_nodes:change(LUser, LServer, Seq, Step).
+
+%% @private In the process of the roster.
+-spec step(
+    Contact :: binary(), mod_warder_subscription:direction(), mod_warder_subscription:action(), Text :: binary(), Roster
+) -> Roster when Roster :: mod_warder_roster_items:roster().
+step(Contact, Direction, Action, Text, #{items := Items, pending := Pending} = Roster) ->
+    Item = maps:get(Contact, Items, none),
+    Requests = is_map_key(Contact, Pending),
+    #{item := Next, requests := NextRequests} = mod_warder_subscription:next(Direction, Action, Item, Requests),
+    with_requests(Contact, Text, Requests, NextRequests, with_item(Contact, Item, Next, Roster)).
+
+with_item(_Contact, Item, Item, Roster) -> Roster;
+with_item(Contact, _Item, Next, Roster) -> mod_warder_roster_items:with_item(Contact, Next, Roster).
+
+with_requests(_Contact, _Text, Requests, Requests, Roster) -> Roster;
+with_requests(Contact, Text, _, true, Roster) -> mod_warder_roster_items:with_pending(Contact, Text, Roster);
+with_requests(Contact, _Text, _, false, Roster) -> mod_warder_roster_items:with_pending(Contact, none, Roster).
+
+seq(Presence) ->
+    case xmpp:get_meta(Presence, warder_answered, none) of
+        {Seq, _} -> Seq;
+        none -> xmpp:get_meta(Presence, warder_seq, 0)
+    end.
+
+event(Direction, #presence{from = From, to = To, type = Action, status = Status}) ->
+    {User, Contact} =
+        case Direction of
+            out -> {From, To};
+            in -> {To, From}
+        end,
+    #{
+        user => {User#jid.luser, User#jid.lserver},
+        contact => jid:encode(jid:remove_resource(jid:tolower(Contact))),
+        direction => Direction,
+        action => Action,
+        text => xmpp:get_text(Status)
+    }.
+
+is_self(#{user := {LUser, LServer}, contact := Contact}) ->
+    not mod_warder_roster_items:is_contact(Contact, LUser, LServer).
+
+%% @doc Whose question it is: of who is at home on this server, or of others.
+-spec side(jid:jid()) -> mod_warder_options:side().
+side(#jid{lserver = Domain}) ->
+    case ejabberd_router:is_my_route(Domain) of
+        true -> local;
+        false -> remote
+    end.
+
+%% @doc In the log.
+-spec report(mod_warder_relations:event(), mod_warder_decide:verdict()) -> ok.
+report(#{user := {LUser, LServer}, contact := Contact, direction := Direction, action := Action}, Verdict) ->
+    Why =
+        case Verdict of
+            #{reason := Reason} -> [" (", string:slice(Reason, 0, ?MAX_REASON_BYTES), ")"];
+            _ -> ""
+        end,
+    ?INFO_MSG("roster-subscription: ~s for ~s ~s, ~ts@~ts to ~ts~ts", [
+        maps:get(verdict, Verdict), Action, Direction, LUser, LServer, Contact, Why
+    ]).
