@@ -17,14 +17,24 @@ interface Pair {
   readonly recipient: Socket;
   readonly message: string;
   delivered: number;
+  /** When each message under way was written; they arrive in the same order. */
+  readonly writtenMs: number[];
+  latenciesMs: number[];
   /** Characters of an end tag that the last chunk stopped in. */
   tail: Buffer;
   onDelivered: (count: number) => void;
 }
 
+export interface Delivered {
+  readonly messages: number;
+  readonly seconds: number;
+  /** One value a message: from writing it to reading its end. */
+  readonly latenciesMs: readonly number[];
+}
+
 export interface MessageLoad {
   /** Keeps `window` messages of each pair under way for so long, then waits until all have arrived. */
-  run(window: number, durationMs: number): Promise<{ readonly messages: number; readonly seconds: number }>;
+  run(window: number, durationMs: number): Promise<Delivered>;
   stop(): void;
 }
 
@@ -33,20 +43,31 @@ export interface MessageLoad {
  * @throws Error when a login fails
  */
 export async function startMessageLoad(port: number, domain: string, pairCount: number): Promise<MessageLoad> {
-  const pairs = await Promise.all(Array.from({ length: pairCount }, (_, index) => startPair(port, domain, index)));
+  const sockets: Socket[] = [];
+  const stop = () => {
+    for (const socket of sockets) socket.removeAllListeners('data').destroy();
+  };
+  const pairs: Pair[] = [];
+  try {
+    // One after the other: a server may leave no more than a handful of connections waiting to be accepted.
+    for (let index = 0; index < pairCount; index += 1) pairs.push(await startPair(port, domain, index, sockets));
+  } catch (error) {
+    stop();
+    throw error;
+  }
   return {
     run: async (window, durationMs) => {
       const begunMs = monotonicClock.now();
       const before = delivered(pairs);
+      for (const pair of pairs) pair.latenciesMs = [];
       await Promise.all(pairs.map((pair) => pump(pair, window, begunMs + durationMs)));
-      return { messages: delivered(pairs) - before, seconds: (monotonicClock.now() - begunMs) / 1_000 };
+      return {
+        messages: delivered(pairs) - before,
+        seconds: (monotonicClock.now() - begunMs) / 1_000,
+        latenciesMs: pairs.flatMap((pair) => pair.latenciesMs),
+      };
     },
-    stop: () => {
-      for (const { sender, recipient } of pairs) {
-        sender.destroy();
-        recipient.destroy();
-      }
-    },
+    stop,
   };
 }
 
@@ -54,15 +75,24 @@ function delivered(pairs: readonly Pair[]): number {
   return pairs.reduce((sum, pair) => sum + pair.delivered, 0);
 }
 
-async function startPair(port: number, domain: string, index: number): Promise<Pair> {
+async function startPair(port: number, domain: string, index: number, sockets: Socket[]): Promise<Pair> {
   const [sender, recipient] = await Promise.all([
-    logIn(port, domain, `sender${index}`),
-    logIn(port, domain, `recipient${index}`),
+    logIn(port, domain, `sender${index}`, sockets),
+    logIn(port, domain, `recipient${index}`, sockets),
   ]);
   const message =
     `<message to='recipient${index}@${domain}/bench' type='chat' id='bench'>` +
     `<body>${'x'.repeat(bodyBytes)}</body></message>`;
-  const pair: Pair = { sender, recipient, message, delivered: 0, tail: Buffer.alloc(0), onDelivered: () => undefined };
+  const pair: Pair = {
+    sender,
+    recipient,
+    message,
+    delivered: 0,
+    writtenMs: [],
+    latenciesMs: [],
+    tail: Buffer.alloc(0),
+    onDelivered: () => undefined,
+  };
   sender.on('data', (chunk: Buffer) => {
     // Only errors come here.
     throw new Error(`a sender was told: ${chunk.toString()}`);
@@ -80,8 +110,11 @@ function count(pair: Pair, chunk: Buffer): void {
     end = at + messageEnd.length;
   }
   pair.tail = data.subarray(Math.max(end, data.length - messageEnd.length + 1));
+  if (found === 0) return;
   pair.delivered += found;
-  if (found > 0) pair.onDelivered(found);
+  const nowMs = monotonicClock.now();
+  for (const writtenMs of pair.writtenMs.splice(0, found)) pair.latenciesMs.push(nowMs - writtenMs);
+  pair.onDelivered(found);
 }
 
 /** @throws Error when messages do not arrive */
@@ -94,7 +127,7 @@ function pump(pair: Pair, window: number, untilMs: number): Promise<void> {
     );
     pair.onDelivered = (arrived) => {
       if (monotonicClock.now() < untilMs) {
-        pair.sender.write(pair.message.repeat(arrived));
+        write(pair, arrived);
         return;
       }
       underWay -= arrived;
@@ -102,13 +135,20 @@ function pump(pair: Pair, window: number, untilMs: number): Promise<void> {
       clearTimeout(timer);
       resolve();
     };
-    pair.sender.write(pair.message.repeat(window));
+    write(pair, window);
   });
 }
 
+function write(pair: Pair, messages: number): void {
+  const nowMs = monotonicClock.now();
+  for (let n = 0; n < messages; n += 1) pair.writtenMs.push(nowMs);
+  pair.sender.write(pair.message.repeat(messages));
+}
+
 /** Connects, authenticates with PLAIN (RFC 4616) and binds the resource `bench`. */
-async function logIn(port: number, domain: string, username: string): Promise<Socket> {
+async function logIn(port: number, domain: string, username: string, sockets: Socket[]): Promise<Socket> {
   const socket = connect(port, '127.0.0.1').setNoDelay();
+  sockets.push(socket);
   const header = `<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0' to='${domain}'>`;
   const secret = Buffer.from(`\0${username}\0${username}`).toString('base64');
   await say(socket, header, '</stream:features>');

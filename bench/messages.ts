@@ -1,19 +1,14 @@
 /** What the hook costs a Prosody for each message: without it, with a warm near cache, and when a worker is asked each time. */
 import { startNatsServer } from '../test/servers/nats-server.ts';
-import { cpuMsOf } from './cpu.ts';
 import { startMessageLoad } from './load-xmpp.ts';
-import type { MessageLoad } from './load-xmpp.ts';
+import { measureInTurn, medianOf, ratioOf } from './message-rounds.ts';
+import type { Contender, MessageSample } from './message-rounds.ts';
 import { domain, startBenchProsody } from './prosody.ts';
-import type { BenchProsody } from './prosody.ts';
-import { markdownTable, median } from './table.ts';
-import { startAllowService, startWorker } from './worker.ts';
+import { markdownTable } from './table.ts';
+import { questionsOf, startAllowService, startWorker } from './worker.ts';
 
 const pairs = 32;
-/** Messages of each pair under way. */
-const window = 4;
-const rounds = 5;
-const runMs = 1_500;
-const warmUpMs = 2_000;
+const rounds = { rounds: 5, window: 4, warmUpMs: 2_000, runMs: 1_500 };
 
 /** What is aimed at: of the messages that a Prosody without the hook delivers. */
 const aimedAt = 0.95;
@@ -27,23 +22,10 @@ const titles: Readonly<Record<Name, string>> = {
   asking: 'hook, a worker asked each time',
 };
 
-interface Server {
+interface Server extends Contender {
   readonly name: Name;
   readonly archive: boolean;
-  readonly prosody: BenchProsody;
-  readonly load: MessageLoad;
-  readonly samples: Sample[];
 }
-
-interface Sample {
-  readonly perSecond: number;
-  /** Of the Prosody. */
-  readonly cpuUs: number;
-  /** Questions that the worker was asked, a message. */
-  readonly asked: number;
-}
-
-type Figure = keyof Sample;
 
 /** Measures all in turn, and returns the table. @throws Error when a message does not arrive or nothing was remembered */
 export async function messages(): Promise<string> {
@@ -64,53 +46,25 @@ export async function messages(): Promise<string> {
         stops.push(() => prosody.stop());
         const load = await startMessageLoad(prosody.port, domain, pairs);
         stops.push(() => load.stop());
-        servers.push({ name, archive, prosody, load, samples: [] });
+        const questions = (): Promise<number> => questionsOf(worker, 'stanza-check');
+        servers.push({ name, archive, pid: prosody.pid, load, questions, samples: [] });
       }
     }
-    for (const { load } of servers) await load.run(window, warmUpMs);
-    await measure(servers, () => questionsOf(worker));
+    await measureInTurn(servers, rounds);
     return report(servers);
   } finally {
     for (const stop of stops.toReversed()) await stop();
   }
 }
 
-/** Adds a sample to each server in each round. */
-async function measure(servers: readonly Server[], questions: () => Promise<number>): Promise<void> {
-  for (let round = 0; round < rounds; round += 1) {
-    // Another one first each time.
-    for (const { prosody, load, samples } of [...servers.slice(round), ...servers.slice(0, round)]) {
-      const askedBefore = await questions();
-      const beforeMs = cpuMsOf(prosody.pid);
-      const { messages: count, seconds } = await load.run(window, runMs);
-      const cpuUs = ((cpuMsOf(prosody.pid) - beforeMs) * 1_000) / count;
-      samples.push({ perSecond: count / seconds, cpuUs, asked: ((await questions()) - askedBefore) / count });
-    }
-  }
-}
-
-/** How many stanza checks a worker has answered since its start. */
-async function questionsOf(worker: { output(): string }): Promise<number> {
-  const [, url = ''] = /"http":"([^"]+)"/.exec(worker.output()) ?? [];
-  const metrics = await (await fetch(`${url}/metrics`)).text();
-  const [, count = '0'] =
-    /^warder_request_duration_seconds_count\{operation="stanza-check"\} (\d+)$/m.exec(metrics) ?? [];
-  return Number(count);
-}
-
 function report(servers: readonly Server[]): string {
   const samplesOf = (name: Name, archive: boolean) =>
     servers.find((server) => server.name === name && server.archive === archive)?.samples ?? [];
-  /** To the bare one: the median of each round's own ratio, so that what disturbs a whole round falls out. */
-  const ratio = (name: Name, archive: boolean, figure: Figure) => {
-    const bare = samplesOf('bare', archive);
-    return median(
-      samplesOf(name, archive).map((sample, round) => sample[figure] / (bare[round]?.[figure] ?? Number.NaN)),
-    );
-  };
+  const ratio = (name: Name, archive: boolean, figure: keyof MessageSample) =>
+    ratioOf(samplesOf(name, archive), samplesOf('bare', archive), figure);
   const percent = (part: number) => `${(part * 100).toFixed(1)} %`;
   const rows = servers.map(({ name, archive, samples }) => {
-    const figure = (one: Figure) => median(samples.map((sample) => sample[one]));
+    const figure = (one: keyof MessageSample) => medianOf(samples, one);
     return [
       archive ? 'archive' : 'none',
       titles[name],

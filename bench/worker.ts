@@ -56,3 +56,11 @@ export async function startWorker(natsUrl: string, servicePort: number): Promise
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+/** How many questions of one operation a worker has answered since its start. */
+export async function questionsOf(worker: { output(): string }, operation: string): Promise<number> {
+  const [, url = ''] = /"http":"([^"]+)"/.exec(worker.output()) ?? [];
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  const counted = new RegExp(`^warder_request_duration_seconds_count\\{operation="${operation}"\\} (\\d+)$`, 'm');
+  return Number(counted.exec(metrics)?.[1] ?? 0);
+}

@@ -1,4 +1,5 @@
-// `npm run bench`, `bench:freshness` and `bench:rosters`: compile the worker and the bench, and run the one that is named.
+// `npm run bench`, `bench:ejabberd`, `bench:freshness` and `bench:rosters`: compile the worker and the bench, and run the
+// one that is named.
 import { join } from 'node:path';
 import { ensureSystemPackages } from './apt.mjs';
 import { compile, ensureBuild } from './build.mjs';

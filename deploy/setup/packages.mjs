@@ -39,13 +39,13 @@ export const systemPackages = [
     name: 'ejabberd',
     provides: { binary: 'ejabberdctl' },
     service: true,
-    for: ['test'],
+    for: ['test', 'bench'],
     reason: 'the XMPP server on Erlang that the same behaviours are tested in',
   },
   {
     name: 'erlang-dev',
     provides: { erlangFile: 'eunit/include/eunit.hrl' },
-    for: ['test'],
+    for: ['test', 'bench'],
     reason: 'the headers that the Erlang hooks and their tests are compiled with',
   },
   {
