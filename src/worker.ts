@@ -121,7 +121,7 @@ async function assemble(
     publish,
     refresh: async (users) => parts && refreshPushed(users, config.roster.default_host, parts),
   };
-  const http = await startHttp({ ...config.http, registry: metrics.registry, health, push });
+  const http = await startHttp({ ...config.http, log, registry: metrics.registry, health, push });
   releasers.push(() => http.stop());
 
   const sources = createConstantSources();

@@ -2,13 +2,16 @@
  * The worker's HTTP port: metrics for Prometheus, health for whoever restarts or balances, and the push paths of the
  * originals for applications that say what has changed.
  */
-import { readFile } from 'node:fs/promises';
+import { Server as HttpsServer } from 'node:https';
 import fastify from 'fastify';
 import type { FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Change } from '../changes.ts';
 import type { PushedRefresh } from '../checks/pushed-refresh.ts';
 import type { Health } from '../observe/health.ts';
+import { followCertificate, readCertificate } from './certificate.ts';
+import type { CertificateFiles } from './certificate.ts';
 import { serveModMsgFilter } from './mod-msg-filter.ts';
 import { serveRosterAdmin } from './roster-admin.ts';
 
@@ -33,18 +36,18 @@ export interface Push {
 export interface HttpOptions {
   readonly listen: string;
   /** Undefined: plain HTTP. */
-  readonly tls?: { readonly cert_file: string; readonly key_file: string } | undefined;
+  readonly tls?: CertificateFiles | undefined;
+  readonly log: Logger;
   readonly registry: Registry;
   readonly health: Health;
   readonly push: Push;
 }
 
-/** @throws Error that says who may hold the port, when it is taken */
-export async function startHttp({ listen, tls, registry, health, push }: HttpOptions): Promise<HttpServer> {
+/** @throws Error that says who may hold the port, when it is taken; or what is wrong with the certificate */
+export async function startHttp({ listen, tls, log, registry, health, push }: HttpOptions): Promise<HttpServer> {
+  const certificate = tls === undefined ? undefined : await readCertificate(tls);
   const server: FastifyInstance =
-    tls === undefined
-      ? fastify()
-      : fastify({ https: { cert: await readFile(tls.cert_file), key: await readFile(tls.key_file) } });
+    certificate === undefined ? fastify() : fastify({ https: { ...certificate, minVersion: 'TLSv1.2' } });
   server.get('/metrics', async (_request, reply) => {
     await reply.type(registry.contentType).send(await registry.metrics());
   });
@@ -62,7 +65,17 @@ export async function startHttp({ listen, tls, registry, health, push }: HttpOpt
   const host = listen.slice(0, at).replace(/^\[|\]$/g, '');
   try {
     const url = await server.listen({ host, port: Number(listen.slice(at + 1)) });
-    return { url, stop: () => server.close() };
+    const following =
+      tls === undefined || certificate === undefined || !(server.server instanceof HttpsServer)
+        ? undefined
+        : await followCertificate(server.server, tls, certificate, log);
+    return {
+      url,
+      stop: async () => {
+        await following?.stop();
+        await server.close();
+      },
+    };
   } catch (error) {
     await server.close();
     if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') {

@@ -1,4 +1,5 @@
 import { createServer } from 'node:http';
+import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Change } from '../../src/changes.ts';
@@ -26,6 +27,7 @@ async function start({
   const health = new Health({ nats: up, subscribed: up, running: up });
   const server = await startHttp({
     listen,
+    log: pino({ level: 'silent' }),
     registry: new Registry(),
     health,
     push: { token, timeoutMs: 1_000, publish, refresh: async () => undefined },

@@ -1,3 +1,4 @@
+import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { PushedRefresh } from '../../src/checks/pushed-refresh.ts';
@@ -24,7 +25,7 @@ async function start({
   };
   const health = new Health({ nats: up, subscribed: up, running: up });
   const push = { token, timeoutMs: 1_000, publish: async () => 1, refresh };
-  const server = await startHttp({ listen: '127.0.0.1:0', registry: new Registry(), health, push });
+  const server = await startHttp({ listen: '127.0.0.1:0', log: pino({ level: 'silent' }), registry: new Registry(), health, push });
   stops.push(() => server.stop());
   const post = (body: string, headers: Record<string, string> = {}) =>
     fetch(`${server.url}/roster_admin/refresh`, { method: 'POST', body, headers });
