@@ -104,6 +104,12 @@ export const systemPackages = [
     reason: 'makes the certificates of the tests with TLS',
   },
   {
+    name: 'curl',
+    provides: { binary: 'curl' },
+    for: ['test'],
+    reason: "asks a worker's HTTP port over TLS, as an operator's scripts do",
+  },
+  {
     name: 'gcc',
     provides: { binary: 'gcc' },
     for: ['bench'],
