@@ -1,12 +1,9 @@
 /** The askers of a run: processes that ask as a hook does, by the near cache of that hook, and write down what they were told. */
-import { execFile } from 'node:child_process';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { compileErlang } from '../servers/erlang-code.ts';
 import { Client } from './clients.ts';
 import type { Way } from './clients.ts';
-
-const run = promisify(execFile);
 
 /** Whose near cache: the one in Lua for Prosody, the one in Erlang for ejabberd. */
 export const askerKinds = ['lua', 'erlang'] as const;
@@ -106,13 +103,9 @@ export async function prepareAskers(
   const scripts = join(root, 'test/freshness');
   const erlang = join(folder, 'ebin');
   mkdirSync(erlang, { recursive: true });
-  const sources = (from: string) =>
-    readdirSync(from)
-      .filter((name) => /^(warder|freshness)_\w+\.erl$/.test(name))
-      .map((name) => join(from, name));
   // A planted fault may well be one that the compiler would complain of.
-  await run('erlc', ['-o', erlang, ...sources(join(erlangHook, 'src'))]);
-  await run('erlc', ['-Wall', '-Werror', '-o', erlang, ...sources(scripts)]);
+  await compileErlang(join(erlangHook, 'src'), /^warder_\w+\.erl$/, erlang);
+  await compileErlang(scripts, /^freshness_\w+\.erl$/, erlang, ['-Wall', '-Werror']);
   return { lua: { script: join(scripts, 'asker.lua'), library: luaHook }, erlang };
 }
 

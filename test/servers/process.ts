@@ -16,6 +16,8 @@ export interface ProcessOptions {
   env?: Readonly<Record<string, string | undefined>>;
   /** When the child is ready: its output matches, or the function (asked again and again) says true. Absent: at once. */
   ready?: RegExp | ((pid: number) => boolean | Promise<boolean>);
+  /** Whether it is told things by `write`; absent: its stdin is empty. */
+  hasInput?: boolean;
   /** How long to wait for `ready`; default 45 s. */
   readyTimeoutMs?: number;
   /** How long `stop` waits after SIGTERM before SIGKILL; default 5 s. */
@@ -33,6 +35,8 @@ export interface RunningProcess {
   output(): string;
   /** Waits until the output matches; throws with the output when the child ends first or `timeoutMs` (default 45 s) has passed. */
   waitForOutput(pattern: RegExp, timeoutMs?: number): Promise<RegExpMatchArray>;
+  /** To its stdin, if it has one. */
+  write(text: string): void;
   /** Sends a signal; false when the child has ended already. */
   signal(signal: NodeJS.Signals): boolean;
   /** SIGSTOP, resolved when every thread stands still; `signal('SIGCONT')` wakes it. */
@@ -95,10 +99,14 @@ export async function startProcess(options: ProcessOptions): Promise<RunningProc
 }
 
 function spawnCollecting(binary: string, args: readonly string[], options: ProcessOptions): RunningProcess {
-  const { command, cwd, env, stopTimeoutMs = 5_000 } = options;
+  const { command, cwd, env, hasInput = false, stopTimeoutMs = 5_000 } = options;
   const setpriv = findBinary('setpriv');
   const [file, argv] = setpriv === undefined ? [binary, args] : [setpriv, ['--pdeathsig', 'KILL', binary, ...args]];
-  const child = spawn(file, argv, { cwd, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const environment = { ...process.env, ...env };
+  const child = spawn(file, argv, { cwd, env: environment, stdio: ['pipe', 'pipe', 'pipe'] });
+  // What ends while it is told something has ended, which `exited` says.
+  child.stdin.on('error', () => undefined);
+  if (!hasInput) child.stdin.end();
 
   let output = '';
   const outputListeners = new Set<() => void>();
@@ -149,6 +157,7 @@ function spawnCollecting(binary: string, args: readonly string[], options: Proce
           .then((exit) => outputListeners.has(look) && !look() && fail(`${ended(exit)} before ${String(pattern)}`));
         look();
       }),
+    write: (text) => void child.stdin.write(text),
     // `kill` of a child that has been reaped sends nothing, so a pid given to another process meanwhile is safe.
     signal: (signal) => child.kill(signal),
     pause: async () => {
