@@ -1,5 +1,5 @@
 /**
- * What the tests of rosters that change under their users begin with: a broker, the responder as the worker, and Prosody.
+ * What the tests of rosters that change under their users begin with: a broker, the responder as the worker, and a server.
  * Says in the one order of changes that a roster has changed, and answers with what it holds then. Shows nothing by waiting.
  */
 import { connect } from 'nats';
@@ -8,12 +8,12 @@ import { pino } from 'pino';
 import { ensureStream, streamName } from '../../src/nats/stream.ts';
 import { startNatsServer } from './nats-server.ts';
 import type { NatsServer } from './nats-server.ts';
-import { startProsody } from './prosody.ts';
-import type { Prosody, ProsodyOptions } from './prosody.ts';
 import { startResponder } from './responder.ts';
 import type { Answer, Asked, Responder } from './responder.ts';
+import type { RosterKind } from './roster-kind.ts';
 import { isFrom, xml } from './xmpp-client.ts';
 import type { Element, TestClient } from './xmpp-client.ts';
+import type { PolicyOptions, ServerOptions, XmppServer } from './xmpp-server.ts';
 
 const prefix = 'xmpp.policy.v1';
 
@@ -33,7 +33,7 @@ export interface Roster {
 export interface LiveRosterScene {
   readonly broker: NatsServer;
   readonly responder: Responder;
-  readonly prosody: Prosody;
+  readonly server: XmppServer;
   /** The number of the latest change that was acknowledged; 0 without JetStream. */
   readonly sequence: number;
   /** From now on the roster of this user; nobody is told. */
@@ -50,19 +50,26 @@ export interface LiveRosterScene {
   untilAskedFor(user: string, count: number): Promise<void>;
   /** Logs in, takes the roster and becomes available. */
   logIn(username: string, resource?: string, domain?: string): Promise<TestClient>;
-  /** The rosters' line of `warder:stats()`. */
+  /** What the hook counts of rosters on the server's first host. */
   stats(): Promise<Readonly<Record<string, number>>>;
-  /** Another Prosody at the same broker. */
-  alsoStart(options: Omit<ProsodyOptions, 'natsUrl'>): Promise<Prosody>;
+  /** Another server at the same broker. */
+  alsoStart(options: ServerChoice): Promise<XmppServer>;
   stop(): Promise<void>;
 }
 
-export interface LiveRosterSceneOptions extends Omit<ProsodyOptions, 'natsUrl'> {
+type ServerChoice = Omit<ServerOptions, 'natsUrl' | 'policy'>;
+
+export interface LiveRosterSceneOptions extends ServerChoice {
   readonly jetstream?: boolean;
 }
 
-export async function startLiveRosterScene(given: LiveRosterSceneOptions = {}): Promise<LiveRosterScene> {
-  const { jetstream = true, ...prosodyOptions } = given;
+const policy: PolicyOptions = { roster: true, checks: [], timeoutsMs: { 'roster-refresh': 30_000 } };
+
+export async function startLiveRosterScene(
+  kind: RosterKind,
+  given: LiveRosterSceneOptions = {},
+): Promise<LiveRosterScene> {
+  const { jetstream = true, ...serverOptions } = given;
   const stops: (() => Promise<unknown>)[] = [];
   const stop = async (): Promise<void> => {
     for (const one of stops.splice(0).toReversed()) await one();
@@ -99,22 +106,14 @@ export async function startLiveRosterScene(given: LiveRosterSceneOptions = {}): 
     };
 
     const clients: TestClient[] = [];
-    const startNode = async (options: Omit<ProsodyOptions, 'natsUrl'>): Promise<Prosody> => {
-      const node = await startProsody({
-        natsUrl: broker.url,
-        ...options,
-        hostOptions: `warder_roster = true\n${options.hostOptions ?? ''}`,
-        options: `warder_checks = {}
-warder_nats_reconnect_max = 0.2
-warder_timeouts = { ["roster-refresh"] = 30 }
-${options.options ?? ''}`,
-      });
+    const startNode = async (options: ServerChoice): Promise<XmppServer> => {
+      const node = await kind.start({ natsUrl: broker.url, policy, ...options });
       stops.push(() => node.stop());
       await node.waitForOutput(/Connected to NATS/);
       return node;
     };
-    const prosody = await startNode(prosodyOptions);
-    const nodes = new Map([[prosody.host, prosody]]);
+    const server = await startNode(serverOptions);
+    const nodes = new Map([[server.host, server]]);
     stops.push(() => Promise.all(clients.map((client) => client.stop())));
     if (jetstream) await change({ tick: true });
 
@@ -123,7 +122,7 @@ ${options.options ?? ''}`,
     return {
       broker,
       responder,
-      prosody,
+      server,
       get sequence() {
         return sequence;
       },
@@ -141,8 +140,8 @@ ${options.options ?? ''}`,
         while (askedFor(user).length < count)
           await responder.untilAsked('roster-refresh', responder.of('roster-refresh').length + 1);
       },
-      logIn: async (username, resource, domain = prosody.host) => {
-        const node = nodes.get(domain) ?? prosody;
+      logIn: async (username, resource, domain = server.host) => {
+        const node = nodes.get(domain) ?? server;
         const client = await node.connect(username, {
           domain,
           presence: false,
@@ -155,12 +154,7 @@ ${options.options ?? ''}`,
         await client.settle();
         return client;
       },
-      stats: async () => {
-        const [, ofHost = ''] = (await prosody.shell('warder:stats()')).split(`${prosody.host}\n`);
-        const [, line = ''] = / rosters: (.*)/.exec(ofHost) ?? [];
-        const words = line.split(', ').map((word) => word.split(' ') as [string, string]);
-        return Object.fromEntries(words.map(([name, value]) => [name, Number(value)]));
-      },
+      stats: () => kind.rosterStats(server),
       alsoStart: async (options) => {
         const node = await startNode(options);
         nodes.set(node.host, node);

@@ -14,7 +14,7 @@ export interface ProsodyPlace extends ProsodyOptions {
 
 const here = dirname(fileURLToPath(import.meta.url));
 const pluginFolders = [join(here, '..', '..', 'deploy', 'prosody'), join(here, 'prosody-modules')];
-const modules = ['saslauth', 'roster', 'disco', 'ping', 'carbons', 'mam', 'blocklist', 'admin_shell', 'test_loopback'];
+const modules = ['saslauth', 'roster', 'disco', 'ping', 'carbons', 'mam', 'blocklist', 'private', 'admin_shell', 'test_loopback'];
 
 export function prosodyConfig(given: ProsodyPlace): string {
   const { warder = true, peers = {}, furtherHosts = [], components = {}, policy = {} } = given;

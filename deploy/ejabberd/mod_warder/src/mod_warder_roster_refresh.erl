@@ -26,14 +26,20 @@
 -define(COUNTED, [asked, applied, older, retries]).
 
 -record(user, {pid :: pid(), sessions :: #{pid() => reference()}}).
+%% What is listened to: the changes, and the connection that they come by; and the monitor of who tells of them.
+-record(feed, {
+    names :: {Client :: atom(), Changes :: atom()},
+    status :: reference(),
+    changes :: reference(),
+    monitor :: reference()
+}).
 -record(state, {
     host :: binary(),
     is_on = false :: boolean(),
     users = #{} :: #{LUser :: binary() => #user{}},
     %% Whose monitor it is: of a session, or of a user's process.
     monitors = #{} :: #{reference() => {session, binary(), pid()} | {user, binary()}},
-    %% What is listened to, by which reference, and the monitor of its process.
-    feed = none :: none | {Changes :: atom(), Ref :: reference(), Monitor :: reference()},
+    feed = none :: none | #feed{},
     seen = 0 :: non_neg_integer()
 }).
 
@@ -120,10 +126,15 @@ handle_cast(reload, State) ->
     {noreply, follow(State)}.
 
 %% @private
-handle_info({warder_change, Ref, Change, Sequence}, #state{feed = {_, Ref, _}} = State) ->
+handle_info({warder_change, Ref, Change, Sequence}, #state{feed = #feed{changes = Ref}} = State) ->
     {noreply, changed(Change, Sequence, State)};
-handle_info({'DOWN', Monitor, process, _, _}, #state{feed = {_, _, Monitor}} = State) ->
-    {noreply, follow(State#state{feed = none})};
+handle_info({warder_nats, Ref, {connected, Info}}, #state{feed = #feed{status = Ref}} = State) ->
+    case Info of
+        #{<<"jetstream">> := true} -> {noreply, mark_all(none, ?SETTLE_MS, State)};
+        _ -> {noreply, mark_all(reset, ?SETTLE_MS, State)}
+    end;
+handle_info({'DOWN', Monitor, process, _, _}, #state{feed = #feed{monitor = Monitor}} = State) ->
+    {noreply, follow(unlisten(State))};
 handle_info({'DOWN', Monitor, process, _, _}, #state{monitors = Monitors} = State) when is_map_key(Monitor, Monitors) ->
     case maps:take(Monitor, Monitors) of
         {{session, LUser, Session}, Others} -> {noreply, gone(LUser, Session, State#state{monitors = Others})};
@@ -139,20 +150,24 @@ handle_info(_Other, State) ->
 %% Listens to what the host's options say, if they say so.
 follow(#state{host = Host, is_on = WasOn} = State) ->
     case mod_warder_hosts:find(Host) of
-        {ok, #{settings := #{roster := true}, changes := Changes}} ->
+        {ok, #{settings := #{roster := true}, client := Client, changes := Changes}} ->
             On = State#state{is_on = true},
-            listen(Changes, case WasOn of true -> On; false -> come_all(On) end);
+            listen({Client, Changes}, case WasOn of true -> On; false -> come_all(On) end);
         _ ->
             leave_all(unlisten(State#state{is_on = false}))
     end.
 
-listen(Changes, #state{feed = {Changes, _, _}} = State) ->
+listen(Names, #state{feed = #feed{names = Names}} = State) ->
     State;
-listen(Changes, State) ->
+listen({Client, Changes} = Names, State) ->
     Free = unlisten(State),
+    %% It does not outlive its connection (warder_sup), so one monitor does for both.
     Monitor = monitor(process, Changes),
-    try warder_changes:listen(Changes) of
-        {ok, Ref} -> mark_all(none, ?SETTLE_MS, Free#state{feed = {Changes, Ref, Monitor}})
+    try
+        {ok, Status} = warder_nats:listen(Client),
+        {ok, Ref} = warder_changes:listen(Changes),
+        Feed = #feed{names = Names, status = Status, changes = Ref, monitor = Monitor},
+        mark_all(none, ?SETTLE_MS, Free#state{feed = Feed})
     catch
         exit:_ ->
             _ = demonitor(Monitor, [flush]),
@@ -162,13 +177,10 @@ listen(Changes, State) ->
 
 unlisten(#state{feed = none} = State) ->
     State;
-unlisten(#state{feed = {Changes, Ref, Monitor}} = State) ->
+unlisten(#state{feed = #feed{names = {Client, Changes}, status = Status, changes = Ref, monitor = Monitor}} = State) ->
     _ = demonitor(Monitor, [flush]),
-    try
-        ok = warder_changes:unlisten(Changes, Ref)
-    catch
-        exit:_ -> ok
-    end,
+    _ = catch warder_nats:unlisten(Client, Status),
+    _ = catch warder_changes:unlisten(Changes, Ref),
     State#state{feed = none}.
 
 changed(all, none, State) ->
