@@ -1,6 +1,7 @@
 /** ejabberd, as the behaviours that all servers share need to know it. */
 import { startEjabberd } from './ejabberd.ts';
 import { buildHook } from './ejabberd-hook.ts';
+import { ejabberdStats } from './ejabberd-stats.ts';
 import type { ServerKind } from './server-kind.ts';
 
 export const ejabberdKind: ServerKind = {
@@ -8,6 +9,7 @@ export const ejabberdKind: ServerKind = {
   start: async (options) => startEjabberd({ ...options, codePaths: [await buildHook()] }),
   // The process of a session does one thing at a time.
   receivesWhileAsking: false,
+  repeatsRequests: false,
   crashed: /CRASH REPORT|[Cc]rashed when running|terminated with reason|Error in process/,
   refusal: (error) => ({ name: 'StanzaError', ...error }),
   // It ends the stream.
@@ -15,4 +17,14 @@ export const ejabberdKind: ServerKind = {
   refusesUnbound: false,
   // Its codec has one answer to every attribute that it cannot read.
   malformedRecipient: 'bad-request',
+  unload: async (server) =>
+    void (await server.shell('[ok = gen_mod:stop_module(Host, mod_warder) || Host <- ejabberd_option:hosts()]')),
+  load: async (server) =>
+    void (await server.shell('[ok = gen_mod:start_module(Host, mod_warder) || Host <- ejabberd_option:hosts()]')),
+  nearCacheStats: async (server) => {
+    const rows = (await ejabberdStats(server)).filter(
+      (row) => row.host === server.host && row.subject === 'near-cache',
+    );
+    return Object.fromEntries(rows.map(({ name, number }) => [name, number]));
+  },
 };

@@ -178,6 +178,8 @@ async function callNode(where: Pick<Ejabberd, 'node' | 'cookie' | 'epmd'>, expre
   const running = run(findBinary('erl_call') ?? 'erl_call', args, {
     env: { ...process.env, ...where.epmd.environment },
   });
+  // It may have ended before it has read that; what it says then is the error.
+  running.child.stdin?.on('error', () => undefined);
   running.child.stdin?.end(`${expression}.\n`);
   const { stdout } = await running;
   const [, value] = /^\{ok, ([^]*)\}$/.exec(stdout.trim()) ?? [];

@@ -1,10 +1,11 @@
-/** Options, with their mistakes; reloading and unloading the module in a running Prosody. */
-import { randomUUID } from 'node:crypto';
+/** Options, with their mistakes; other ones for a running Prosody. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { reloadSafely } from './behaviours/reload.ts';
 import { startScene } from './policy-scene.ts';
 import type { Scene } from './policy-scene.ts';
+import { prosodyKind } from './prosody-kind.ts';
 import type { Responder } from './responder.ts';
-import { enterRoom, errorOf, hasBody, message } from './xmpp-client.ts';
+import { errorOf, message } from './xmpp-client.ts';
 import type { TestClient } from './xmpp-client.ts';
 
 let scene: Scene;
@@ -50,8 +51,6 @@ async function sendAndGetError(body: string): Promise<ReturnType<typeof errorOf>
   await alice.send(stanza);
   return errorOf(await alice.reply(stanza.attrs['id'] ?? ''));
 }
-
-const reload = async (): Promise<string> => scene.prosody.shell("module:reload('warder')");
 
 describe('options that make no sense', () => {
   it.each([
@@ -106,51 +105,8 @@ describe('options that make no sense', () => {
   });
 });
 
-describe('a reload', () => {
-  it('takes new options, and asks about each message once', async () => {
-    scene.prosody.configure('warder_timeouts = { ["stanza-check"] = 30 }\nwarder_encoding = "messagepack"');
-    await scene.prosody.shell('config:reload()');
-    expect(await reload()).toContain('Module reloaded on 2 hosts');
-    await alice.send(message(bob.bare, 'after it'));
-
-    await bob.take('the message', hasBody('after it'));
-    expect(responder.of('stanza-check')).toHaveLength(1);
-    expect(responder.of('stanza-check')[0]?.['budget_ms']).toBeGreaterThan(20_000);
-  });
-
-  it('loses nothing of what is being checked, on the one connection', async () => {
-    let letGo: (() => void) | undefined;
-    const held = new Promise<void>((resolve) => (letGo = resolve));
-    responder.on('stanza-check', () => held.then(() => ({ verdict: 'deny' })));
-    const stanza = message(bob.bare, 'in flight');
-    await alice.send(stanza);
-    await responder.untilAsked('stanza-check');
-    await reload();
-    letGo?.();
-
-    expect(errorOf(await alice.reply(stanza.attrs['id'] ?? ''))).toMatchObject({ condition: 'not-allowed' });
-    expect(scene.prosody.output().match(/Connected to NATS/g)).toHaveLength(1);
-  });
-});
-
-describe('unloading', () => {
-  it('leaves nothing behind: nothing is asked, everything passes, until it is loaded again', async () => {
-    responder.on('stanza-check', () => ({ verdict: 'deny' }));
-    responder.on('join-check', () => ({ verdict: 'deny' }));
-    await scene.prosody.shell("module:unload('warder')");
-    await scene.prosody.waitForOutput(/Closed the connection to NATS/);
-    await alice.send(message(bob.bare, 'unasked'));
-    await bob.take('the message', hasBody('unasked'));
-    await enterRoom(alice, `${randomUUID()}@rooms.localhost`, 'alice');
-    expect(responder.asked).toEqual([]);
-    await expect(scene.prosody.shell('warder:stats()')).rejects.toThrow();
-
-    expect(await scene.prosody.shell("module:load('warder', { 'localhost', 'rooms.localhost' })")).toContain('2 hosts');
-    await scene.prosody.waitForOutput(/(Connected to NATS[^]*){2}/);
-    expect(await sendAndGetError('asked again')).toMatchObject({ condition: 'not-allowed' });
-  });
-});
-
 it('nothing in all this went wrong inside Prosody', () => {
   expect(scene.prosody.output()).not.toMatch(/[Tt]raceback/);
 });
+
+describe('in a running Prosody', () => reloadSafely(prosodyKind));

@@ -8,6 +8,8 @@ export interface ServerKind {
   start(options: ServerOptions): Promise<XmppServer>;
   /** Whether a client gets what is sent to it while something that it has sent is being asked about. */
   readonly receivesWhileAsking: boolean;
+  /** Whether it repeats its users' open requests for a subscription at each login. */
+  readonly repeatsRequests: boolean;
   /** In its log when something in it went wrong that nobody provided for. */
   readonly crashed: RegExp;
   /** What a client's attempt to connect rejects with when its session is refused with this error. */
@@ -18,6 +20,12 @@ export interface ServerKind {
   readonly refusesUnbound: boolean;
   /** The condition with which it refuses a stanza to what is no JID. */
   readonly malformedRecipient: string;
+  /** Takes the hook out of the running server, on all hosts, until its connection is closed. */
+  unload(server: XmppServer): Promise<void>;
+  /** Puts it back. */
+  load(server: XmppServer): Promise<void>;
+  /** The numbers of its near cache on the first host, by their names there. @throws Error without the hook */
+  nearCacheStats(server: XmppServer): Promise<Readonly<Record<string, number>>>;
 }
 
 export interface RefusedWith {

@@ -24,7 +24,7 @@ start(Host, Options) ->
     ok = mod_warder_hosts:put(Host, Options),
     lists:foreach(fun(Part) -> ok = Part:start(Host) end, ?PARTS),
     %% Each is added once, however often it is added.
-    lists:foreach(fun({Hook, Module, Function, Priority}) -> ejabberd_hooks:add(Hook, Module, Function, Priority) end, ?GLOBAL_HOOKS),
+    _ = [ejabberd_hooks:add(Hook, Module, Function, Priority) || {Hook, Module, Function, Priority} <- ?GLOBAL_HOOKS],
     mod_warder_stats:register_command().
 
 -spec stop(binary()) -> ok.
@@ -33,10 +33,7 @@ stop(Host) ->
     ok = mod_warder_hosts:remove(Host),
     case mod_warder_hosts:list() of
         [] ->
-            lists:foreach(
-                fun({Hook, Module, Function, Priority}) -> ejabberd_hooks:delete(Hook, Module, Function, Priority) end,
-                ?GLOBAL_HOOKS
-            ),
+            _ = [ejabberd_hooks:delete(Hook, Module, Function, Priority) || {Hook, Module, Function, Priority} <- ?GLOBAL_HOOKS],
             mod_warder_stats:unregister_command();
         _ ->
             ok
@@ -45,7 +42,8 @@ stop(Host) ->
 -spec reload(binary(), gen_mod:opts(), gen_mod:opts()) -> ok.
 reload(Host, NewOptions, _OldOptions) ->
     ok = mod_warder_hosts:put(Host, NewOptions),
-    lists:foreach(fun(Part) -> ok = Part:reload(Host) end, [Part || Part <- ?PARTS, erlang:function_exported(Part, reload, 1)]).
+    Reloaded = [Part || Part <- ?PARTS, erlang:function_exported(Part, reload, 1)],
+    lists:foreach(fun(Part) -> ok = Part:reload(Host) end, Reloaded).
 
 -spec depends(binary(), gen_mod:opts()) -> [{module(), hard | soft}].
 depends(_Host, #{roster := true}) ->

@@ -93,7 +93,8 @@ text(Word) ->
 
 -spec register_command() -> ok.
 register_command() ->
-    ejabberd_commands:register_commands(mod_warder, commands()).
+    %% Without who defines them: they would not be found again to be unregistered.
+    ejabberd_commands:register_commands(commands()).
 
 -spec unregister_command() -> ok.
 unregister_command() ->
