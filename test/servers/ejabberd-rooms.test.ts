@@ -187,15 +187,16 @@ describe('a session that does not know yet what has become of it in a room', () 
     return `ejabberd_sm:get_session_pid(<<"${bare.split('@')[0]}">>, <<"localhost">>, <<"${resource}">>)`;
   };
 
-  /** Bob changes his status in the room, and before his session sees that, `meanwhile` happens. */
+  /** Bob changes his status in the room, and before his session has dealt with that, `meanwhile` happens. */
   async function bobIsLate(bob: TestClient, meanwhile: () => Promise<void>): Promise<void> {
-    await scene.server.shell(`sys:suspend(${sessionOf(bob.jid)})`);
-    await bob.send(xml('presence', { to: `${room}/bob`, id: 'late' }, xml('show', {}, 'away')));
-    // It has come as far as the session when that has something to do.
-    const waiting = `element(2, erlang:process_info(${sessionOf(bob.jid)}, message_queue_len))`;
-    while ((await scene.server.shell(waiting)) === '0');
+    const session = sessionOf(bob.jid);
+    const presence = `<presence xmlns='jabber:client' to='${room}/bob' id='late'><show>away</show></presence>`;
+    await scene.server.shell(`sys:suspend(${session})`);
+    // As what it has read comes to it.
+    const element = `{xmlstreamelement, fxml_stream:parse_element(<<"${presence}">>)}`;
+    await scene.server.shell(`${session} ! {'$gen_event', ${element}}, ok`);
     await meanwhile();
-    await scene.server.shell(`sys:resume(${sessionOf(bob.jid)})`);
+    await scene.server.shell(`sys:resume(${session})`);
   }
 
   it('does not get back in with a change of status when it was thrown out', async () => {
