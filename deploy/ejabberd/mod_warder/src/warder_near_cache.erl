@@ -30,7 +30,8 @@
     operation :: warder_operations:operation(),
     request :: warder_ask:request(),
     sent_at :: integer(),
-    position :: non_neg_integer()
+    position :: non_neg_integer(),
+    order :: warder_order:order()
 }).
 
 -opaque cache() :: #cache{}.
@@ -122,10 +123,14 @@ is_proved_at(Now, #cache{order = Order, bound = Bound}) ->
 %% @doc Just before a question is sent. Who sends it twice may keep the first ticket.
 -spec ask(warder_operations:operation(), warder_ask:request(), cache()) -> ticket().
 ask(Operation, Request, #cache{clock = Clock, order = Order}) ->
-    #ticket{operation = Operation, request = Request, position = warder_order:position(Order), sent_at = Clock()}.
+    Position = warder_order:position(Order),
+    #ticket{operation = Operation, request = Request, position = Position, order = Order, sent_at = Clock()}.
 
 %% @doc When the reply has come, as checked by warder_replies and within its budget. Whether it is remembered.
 -spec answered(ticket(), warder_replies:reply(), cache()) -> boolean().
+answered(#ticket{order = Asked}, _Reply, #cache{order = Order}) when Asked =/= Order ->
+    %% Its position is a count of another cache, of which this one is the successor.
+    false;
 answered(#ticket{sent_at = SentAt} = Ticket, #{seq := Sequence, age_ms := AgeMs} = Reply, #cache{order = Order} = Cache) ->
     case Sequence of
         0 -> uncounted(AgeMs, Cache);

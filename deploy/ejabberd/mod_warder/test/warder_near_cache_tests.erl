@@ -288,6 +288,19 @@ an_answer_that_is_just_being_stored_when_counting_begins_is_not_served_test() ->
     ?assertEqual(counted, warder_near_cache:mode(Cache)),
     ?assertEqual(miss, warder_near_cache:get(stanza_check, Request, Cache)).
 
+%% The process that owns the cache was started again meanwhile, and its count began anew.
+what_was_asked_in_another_life_of_the_cache_is_not_remembered_test() ->
+    {Before, After} = {counted(), counted()},
+    Pair = {<<"a@b">>, <<"c@d">>},
+    _ = [ok = warder_near_cache:count_alone(Cache) || Cache <- [Before, After]],
+    _ = [ok = warder_near_cache:heard({user, <<"e@f">>}, Before) || _ <- lists:seq(1, 10)],
+    Ticket = warder_near_cache:ask(stanza_check, request(Pair), Before),
+    ok = warder_near_cache:heard({user, <<"c@d">>}, After),
+    Reply = #{seq => 0, age_ms => 0, verdict => allow, scope => pair, ttl_ms => 60000},
+    ?assertNot(warder_near_cache:answered(Ticket, Reply, After)),
+    ?assertEqual(miss, warder_near_cache:get(stanza_check, request(Pair), After)),
+    ?assert(told(Pair, After)).
+
 everything_can_be_cleared_also_what_a_worker_was_ahead_with_test() ->
     Cache = settled(),
     Request = request({<<"a@b">>, <<"c@d">>}),
