@@ -110,6 +110,25 @@ export const systemPackages = [
     reason: "asks a worker's HTTP port over TLS, as an operator's scripts do",
   },
   {
+    name: 'prometheus',
+    provides: { binary: 'promtool' },
+    service: true,
+    for: ['test'],
+    reason: 'scrapes the workers of the tests, and checks its own configuration and rules',
+  },
+  {
+    name: 'systemd',
+    provides: { binary: 'systemd-analyze' },
+    for: ['test'],
+    reason: 'reads the units for systemd as it would',
+  },
+  {
+    name: 'docker-compose',
+    provides: { binary: 'docker-compose' },
+    for: ['test'],
+    reason: 'reads the composition as it would; no engine is needed for that',
+  },
+  {
     name: 'gcc',
     provides: { binary: 'gcc' },
     for: ['bench'],
