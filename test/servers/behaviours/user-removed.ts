@@ -107,6 +107,7 @@ export function tellRemovals(kind: ServerKind): void {
       await remove('emil');
       await scene.server.waitForOutput(/user-removed of emil@localhost failed for good: bad-request/);
       await scene.server.killAndRestart();
+      await scene.server.waitForOutput(/Connected to NATS/);
       await untilAllIsTold();
 
       expect(toldOf('emil@localhost')).toHaveLength(1);
