@@ -3,8 +3,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startSceneOn } from '../policy-scene.ts';
 import type { SceneOf } from '../policy-scene.ts';
 import type { Responder } from '../responder.ts';
-import { openStream } from '../raw-xmpp.ts';
-import { hasBody, message } from '../xmpp-client.ts';
+import { named, openStream } from '../raw-xmpp.ts';
+import { hasBody, message, xml } from '../xmpp-client.ts';
 import type { ServerKind } from '../server-kind.ts';
 import type { XmppServer } from '../xmpp-server.ts';
 
@@ -15,7 +15,7 @@ export function checkSessions(kind: ServerKind): void {
   beforeAll(async () => {
     scene = await startSceneOn(kind, {
       policy: { timeoutsMs: { 'session-check': 30_000 } },
-      furtherHosts: [{ host: 'other.test' }],
+      furtherHosts: [{ host: 'other.test', resumption: true }],
     });
     ({ responder } = scene);
   });
@@ -73,6 +73,60 @@ export function checkSessions(kind: ServerKind): void {
       await bob.send(message('alice@localhost/tablet', 'to the tablet'));
       await alice.take('what goes to the session that there is', hasBody('to the tablet'));
       await Promise.all([alice.stop(), bob.stop()]);
+    });
+
+    it('ends no session for one that is refused under the same name', async () => {
+      const alice = await scene.server.connect('alice', { resource: 'phone' });
+      responder.on('session-check', () => ({ verdict: 'deny' }));
+      await expect(scene.server.connect('alice', { resource: 'phone' })).rejects.toThrow();
+
+      await alice.settle();
+      await alice.stop();
+    });
+
+    it('keeps what is for an account that is away, when a session is refused', async () => {
+      const bob = await scene.server.connect('bob');
+      await scene.server.register('fritz');
+      await bob.send(message('fritz@localhost', 'for later'));
+      await bob.settle();
+      responder.on('session-check', () => ({ verdict: 'deny' }));
+      await expect(scene.server.connect('fritz')).rejects.toThrow();
+      responder.reset();
+
+      const fritz = await scene.server.connect('fritz', { presence: false });
+      await fritz.send(xml('presence'));
+      await fritz.take('what was kept', hasBody('for later'));
+      await Promise.all([bob.stop(), fritz.stop()]);
+    });
+
+    it('lets a client that was refused try again in the same stream', async () => {
+      await scene.server.register('gerd');
+      responder.on('session-check', () => ({ verdict: 'deny' }));
+      const stream = await openStream(scene.server.port, 'localhost');
+      await stream.authenticate('gerd');
+      expect(await stream.bind('phone')).toBe('');
+      responder.reset();
+
+      expect(await stream.bind('phone')).toBe('gerd@localhost/phone');
+      stream.vanish();
+    });
+
+    it('is not asked about a session that is resumed (XEP-0198): it was never gone', async () => {
+      await scene.server.register('ida', 'other.test');
+      const stream = await openStream(scene.server.port, 'other.test');
+      await stream.authenticate('ida');
+      await stream.bind('phone');
+      stream.write("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+      const enabled = await stream.take('stream management', named('enabled'));
+      stream.vanish();
+      responder.on('session-check', () => ({ verdict: 'deny' }));
+      const again = await openStream(scene.server.port, 'other.test');
+      await again.authenticate('ida');
+      again.write(`<resume xmlns='urn:xmpp:sm:3' h='0' previd='${enabled.attrs['id'] ?? ''}'/>`);
+
+      await again.take('that it is resumed', named('resumed'));
+      expect(responder.of('session-check')).toHaveLength(1);
+      again.vanish();
     });
 
     it('gives up on a client that was disconnected while it was being checked', async () => {
