@@ -1,5 +1,5 @@
 /** The whole way from the clients of a real ejabberd to the operator's services. */
 import { goTheWholeWay } from './behaviours/worker.ts';
-import { ejabberdKind } from './ejabberd-kind.ts';
+import { ejabberdRosters } from './roster-kind.ts';
 
-goTheWholeWay(ejabberdKind);
+goTheWholeWay(ejabberdRosters);

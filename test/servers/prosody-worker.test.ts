@@ -1,5 +1,5 @@
 /** The whole way from the clients of a real Prosody to the operator's services. */
 import { goTheWholeWay } from './behaviours/worker.ts';
-import { prosodyKind } from './prosody-kind.ts';
+import { prosodyRosters } from './roster-kind.ts';
 
-goTheWholeWay(prosodyKind);
+goTheWholeWay(prosodyRosters);
