@@ -73,11 +73,17 @@ ask(LUser, LServer, false) ->
             none
     end.
 
+%% The host's process ends where its module is stopped, and with it what was asked.
 await(LServer, Ref) ->
-    receive
-        {warder_roster_had, Ref, HasRoster} -> HasRoster
-    after budget(LServer) + ?SLACK_MS -> false
-    end.
+    Monitor = mod_warder_roster_refresh:monitor(LServer),
+    HasRoster =
+        receive
+            {warder_roster_had, Ref, Had} -> Had;
+            {'DOWN', Monitor, process, _, _} -> false
+        after budget(LServer) + ?SLACK_MS -> false
+        end,
+    _ = demonitor(Monitor, [flush]),
+    HasRoster.
 
 budget(LServer) ->
     case mod_warder_hosts:find(LServer) of

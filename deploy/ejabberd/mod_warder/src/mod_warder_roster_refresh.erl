@@ -6,7 +6,7 @@
 -module(mod_warder_roster_refresh).
 -behaviour(gen_server).
 
--export([start_link/1, login/4, ask/4, user/2, reload/1, count/2, stats/1]).
+-export([start_link/1, monitor/1, login/4, ask/4, user/2, reload/1, count/2, stats/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include("logger.hrl").
@@ -48,6 +48,11 @@ start_link(Host) ->
     gen_server:start_link({local, process(Host)}, ?MODULE, Host, []).
 
 process(Host) -> gen_mod:get_module_proc(Host, ?MODULE).
+
+%% @doc Of the process without which nobody here is asked for.
+-spec monitor(Host :: binary()) -> reference().
+monitor(Host) ->
+    monitor(process, process(Host)).
 
 %% @doc This session is there from now on; his roster is asked for. `Session' is told as by {@link
 %% mod_warder_roster_user:login/3}.

@@ -44,7 +44,7 @@ init(node) ->
     Flags = #{strategy => rest_for_one, intensity => ?INTENSITY, period => ?PERIOD_SECONDS},
     {ok, {Flags, [
         #{id => state, start => {mod_warder_roster_state, start_link, []}},
-        #{id => queue, start => {mod_warder_roster_queue, start_link, []}},
+        #{id => queue, start => {warder_roster_queue, start_link, []}},
         #{id => users, start => {?MODULE, start_users, []}, type => supervisor, shutdown => infinity}
     ]}};
 init(users) ->

@@ -1,6 +1,6 @@
 %%% One user who is online on this node: asks for his roster when he logs in and whenever a change may have touched it, and
 %%% tells his sessions here what is different. A process for each, so that what one is told waits for nobody else. What the
-%%% order of answers means is said in mod_warder_roster_order.
+%%% order of answers means is said in warder_roster_order.
 %%%
 %%% A change of the user alone is asked about at once, together with those of the next moment. What fails is asked again,
 %%% later each time, while he is online. Whatever fails, he keeps what he has.
@@ -22,7 +22,7 @@
 -type tag() :: {pid(), reference()}.
 
 -record(asked, {
-    ticket :: mod_warder_roster_order:ticket(),
+    ticket :: warder_roster_order:ticket(),
     waiting :: [tag()],
     turn :: reference() | none
 }).
@@ -31,7 +31,7 @@
     user :: {LUser :: binary(), LServer :: binary()},
     host :: reference(),
     roster :: mod_warder_roster_items:roster() | none,
-    order = mod_warder_roster_order:new() :: mod_warder_roster_order:order(),
+    order = warder_roster_order:new() :: warder_roster_order:order(),
     %% By the monitor of the process that asks.
     asked = #{} :: #{reference() => #asked{}},
     %% When to ask, in monotonic milliseconds; and the place in the queue.
@@ -54,7 +54,7 @@ start_link(Host, LUser, LServer) ->
 login(User, Pid, Ref) ->
     gen_server:cast(User, {login, {Pid, Ref}}).
 
-%% @doc Something may have changed: with its number or none, as in mod_warder_roster_order. It is asked about after the delay.
+%% @doc Something may have changed: with its number or none, as in warder_roster_order. It is asked about after the delay.
 %% `reset': nobody numbers any more.
 -spec mark(pid(), Sequence :: non_neg_integer() | none | reset, DelayMs :: non_neg_integer(), single | mass) -> ok.
 mark(User, Sequence, DelayMs, Line) ->
@@ -89,9 +89,9 @@ init({Host, {LUser, LServer} = User}) ->
 
 %% @private
 handle_call(is_due, _From, #state{order = Order} = State) ->
-    {reply, mod_warder_roster_order:is_due(Order), State};
+    {reply, warder_roster_order:is_due(Order), State};
 handle_call({change, Seq, Change}, _From, #state{order = Order, roster = Roster} = State) ->
-    Changed = State#state{order = mod_warder_roster_order:changed_here(Seq, Order)},
+    Changed = State#state{order = warder_roster_order:changed_here(Seq, Order)},
     case Roster of
         none -> {reply, none, Changed};
         _ -> change_here(Change(Roster), Changed)
@@ -105,24 +105,24 @@ change_here(New, State) ->
 %% @private
 handle_cast({login, Tag}, #state{order = Order} = State) ->
     Marked =
-        case mod_warder_roster_order:asking(Order) of
-            0 -> State#state{order = mod_warder_roster_order:mark(none, Order)};
+        case warder_roster_order:asking(Order) of
+            0 -> State#state{order = warder_roster_order:mark(none, Order)};
             _ -> State
         end,
-    case mod_warder_roster_order:wants_ask(Marked#state.order) of
+    case warder_roster_order:wants_ask(Marked#state.order) of
         true -> {noreply, ask(<<"login">>, [Tag], none, Marked)};
         false -> {noreply, join(Tag, Marked)}
     end;
 handle_cast({mark, reset, DelayMs, Line}, #state{order = Order} = State) ->
-    handle_cast({mark, none, DelayMs, Line}, State#state{order = mod_warder_roster_order:reset(Order)});
+    handle_cast({mark, none, DelayMs, Line}, State#state{order = warder_roster_order:reset(Order)});
 handle_cast({mark, Sequence, DelayMs, Line}, #state{order = Order} = State) ->
-    Marked = State#state{order = mod_warder_roster_order:mark(Sequence, Order)},
-    case mod_warder_roster_order:wants_ask(Marked#state.order) of
+    Marked = State#state{order = warder_roster_order:mark(Sequence, Order)},
+    case warder_roster_order:wants_ask(Marked#state.order) of
         true -> {noreply, ask_soon(DelayMs, Line, Marked)};
         false -> {noreply, Marked}
     end;
 handle_cast(left, #state{user = {LUser, LServer}, asked = Asked} = State) ->
-    lists:foreach(fun(#asked{waiting = Waiting}) -> tell_waiting(Waiting, false) end, maps:values(Asked)),
+    ok = give_up(Asked),
     ok = mod_warder_roster_state:release(LUser, LServer),
     {stop, normal, State}.
 
@@ -149,26 +149,27 @@ cancel(Timer) -> _ = erlang:cancel_timer(Timer), ok.
 
 %% @private
 handle_info({timeout, Timer, ask}, #state{timer = {Timer, _, Line}, order = Order, turn = Turn} = State) ->
-    case Turn =:= none andalso mod_warder_roster_order:wants_ask(Order) of
-        true -> {noreply, State#state{timer = none, turn = mod_warder_roster_queue:wait(Line)}};
+    case Turn =:= none andalso warder_roster_order:wants_ask(Order) of
+        true -> {noreply, State#state{timer = none, turn = warder_roster_queue:wait(Line)}};
         false -> {noreply, State#state{timer = none}}
     end;
 handle_info({warder_roster_turn, Turn}, #state{turn = Turn, order = Order, user = {_, LServer}} = State) ->
     %% Without a connection he stays due; once there is one, everybody is.
-    case is_connected(LServer) andalso mod_warder_roster_order:wants_ask(Order) of
+    case is_connected(LServer) andalso warder_roster_order:wants_ask(Order) of
         true ->
             {noreply, ask(<<"changed">>, [], Turn, State#state{turn = none})};
         false ->
-            ok = mod_warder_roster_queue:leave(Turn),
+            ok = warder_roster_queue:leave(Turn),
             {noreply, State#state{turn = none}}
     end;
 handle_info({timeout, Timer, again}, #state{again = Timer} = State) ->
     handle_cast({mark, none, 0, single}, State#state{again = none});
-handle_info({'DOWN', Host, process, _, _}, #state{host = Host} = State) ->
+handle_info({'DOWN', Host, process, _, _}, #state{host = Host, asked = Asked} = State) ->
+    ok = give_up(Asked),
     {stop, normal, State};
 handle_info({'DOWN', Ref, process, _, Reason}, #state{asked = Asked} = State) when is_map_key(Ref, Asked) ->
     {#asked{ticket = Ticket, waiting = Waiting, turn = Turn}, Others} = maps:take(Ref, Asked),
-    _ = Turn =/= none andalso mod_warder_roster_queue:leave(Turn),
+    _ = Turn =/= none andalso warder_roster_queue:leave(Turn),
     {HasRoster, HasFailed, Answered} = answered(Reason, Ticket, State#state{asked = Others}),
     tell_waiting(Waiting, HasRoster),
     {noreply, go_on(HasFailed, Answered)};
@@ -181,12 +182,15 @@ is_connected(LServer) ->
         none -> false
     end.
 
+give_up(Asked) ->
+    lists:foreach(fun(#asked{waiting = Waiting}) -> tell_waiting(Waiting, false) end, maps:values(Asked)).
+
 tell_waiting(Waiting, HasRoster) ->
     lists:foreach(fun({Pid, Ref}) -> Pid ! {warder_roster_had, Ref, HasRoster} end, Waiting).
 
 %% Asked by a process of its own, whose end is the answer.
 ask(Reason, Waiting, Turn, #state{user = {LUser, LServer}, order = Order, asked = Asked} = State) ->
-    {Ticket, Asking} = mod_warder_roster_order:ask(Order),
+    {Ticket, Asking} = warder_roster_order:ask(Order),
     ok = mod_warder_roster_refresh:count(LServer, asked),
     _ = State#state.is_retrying andalso mod_warder_roster_refresh:count(LServer, retries),
     {_, Ref} = spawn_monitor(fun() -> exit({answer, mod_warder_roster_ask:ask(LUser, LServer, Reason)}) end),
@@ -195,7 +199,7 @@ ask(Reason, Waiting, Turn, #state{user = {LUser, LServer}, order = Order, asked 
 answered({answer, {ok, Answer}}, Ticket, #state{user = {_, LServer}, order = Order} = State) ->
     ok = mod_warder_roster_ask:succeeded(LServer),
     #{roster := Given, seq := Seq} = Answer,
-    case mod_warder_roster_order:answered(Ticket, Seq, Order) of
+    case warder_roster_order:answered(Ticket, Seq, Order) of
         {false, Later} ->
             ok = mod_warder_roster_refresh:count(LServer, older),
             {true, false, State#state{order = Later}};
@@ -207,7 +211,7 @@ answered({answer, {ok, Answer}}, Ticket, #state{user = {_, LServer}, order = Ord
     end;
 answered({answer, {error, Failure}}, _Ticket, #state{user = {_, LServer}, order = Order, roster = Roster} = State) ->
     HasRoster = mod_warder_roster_ask:fall_back(LServer, Failure, Roster =/= none),
-    {HasRoster, true, State#state{order = mod_warder_roster_order:failed(Order)}};
+    {HasRoster, true, State#state{order = warder_roster_order:failed(Order)}};
 answered(Crash, Ticket, State) ->
     ?ERROR_MSG("Could not ask for a roster: ~p", [Crash]),
     answered({answer, {error, crashed}}, Ticket, State).
@@ -230,9 +234,9 @@ take(New, #state{user = {LUser, LServer}, roster = Old} = State) ->
 
 %% What is still missing is asked again.
 go_on(HasFailed, #state{order = Order, failures = Failures} = State) ->
-    IsDue = mod_warder_roster_order:is_due(Order),
-    IsTried = mod_warder_roster_order:is_tried(Order),
-    case mod_warder_roster_order:asking(Order) of
+    IsDue = warder_roster_order:is_due(Order),
+    IsTried = warder_roster_order:is_tried(Order),
+    case warder_roster_order:asking(Order) of
         _ when not IsDue -> State#state{failures = 0};
         _ when not IsTried -> ask_soon(?COALESCE_MS, single, State);
         Asking when Asking =:= 0; HasFailed -> ask_soon(retry_delay(Failures), mass, State#state{is_retrying = true, failures = Failures + 1});
