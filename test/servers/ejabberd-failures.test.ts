@@ -1,5 +1,85 @@
-/** What a real ejabberd does when there is no answer, or none that is one. */
+/** What a real ejabberd does when there is no answer, or none that is one, or the hook itself fails; and how its command shows it. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { failSafely } from './behaviours/failures.ts';
 import { ejabberdKind } from './ejabberd-kind.ts';
+import { ejabberdStats } from './ejabberd-stats.ts';
+import { startSceneOn } from './policy-scene.ts';
+import type { SceneOf } from './policy-scene.ts';
+import { connectComponent } from './xmpp-component.ts';
+import { enterRoom, errorOf, hasBody, isFrom, message } from './xmpp-client.ts';
+import type { XmppServer } from './xmpp-server.ts';
 
-failSafely(ejabberdKind);
+const scene = failSafely(ejabberdKind);
+
+describe('the command', () => {
+  it('shows how often each kind of failure and each fallback happened', async () => {
+    const rows = await ejabberdStats(scene().server);
+    const counted = rows
+      .filter(({ host, subject, number }) => host === 'deny.test' && subject === 'stanza-check' && number > 0)
+      .map((row) => `${row.class} ${row.name}`);
+
+    expect(counted).toEqual(
+      expect.arrayContaining(['failures source-unavailable', 'failures bad-reply', 'failures no-responders']),
+    );
+    expect(counted).toContain('fallbacks deny');
+  });
+});
+
+describe('a fault inside the hook, which ejabberd lets everything pass for', () => {
+  let broken: SceneOf<XmppServer>;
+
+  beforeAll(async () => {
+    const fallback = { 'stanza-check': 'deny', 'join-check': 'deny' };
+    const policy = { stanzaHooks: ['send', 'local', 'receive', 'offline'] as const, stanzaKinds: ['message'] as const };
+    broken = await startSceneOn(ejabberdKind, {
+      policy,
+      furtherHosts: [{ host: 'strict.test', policy: { ...policy, fallback } }],
+      components: { 'gateway.localhost': 'secret' },
+    });
+  });
+
+  afterAll(() => broken?.stop());
+
+  /** Until `repair`: every look at what is to be checked where raises. */
+  async function breakAt(host: string, hooks: string): Promise<void> {
+    const key = `{mod_warder_hosts, <<"${host}">>}`;
+    await broken.server.shell(
+      `C = persistent_term:get(${key}), S = maps:get(settings, C), ` +
+        `persistent_term:put(${key}, C#{settings := S#{kinds := broken, hooks := ${hooks}}})`,
+    );
+  }
+
+  it('takes the fallback at every hook', async () => {
+    const { server } = broken;
+    const [alice, bob] = await Promise.all([server.connect('alice'), server.connect('bob', { domain: 'strict.test' })]);
+    await server.register('carol', 'strict.test');
+    await enterRoom(alice, 'hall@rooms.localhost', 'alice');
+    const gateway = await connectComponent(server.componentPort, 'gateway.localhost', 'secret');
+    const refused = { type: 'cancel', condition: 'not-allowed', text: 'This is not allowed here' };
+    for (const [hook, recipient] of [
+      ['local', bob.bare],
+      ['receive', bob.bare],
+      ['offline', 'carol@strict.test'],
+    ] as const) {
+      await breakAt('strict.test', `#{${hook === 'receive' ? "'receive'" : hook} => true}`);
+      const stanza = message(recipient, hook);
+      await alice.send(stanza);
+      expect(errorOf(await alice.reply(stanza.attrs['id'] ?? ''))).toEqual(refused);
+      gateway.send(message(recipient, hook, { from: 'zoe@gateway.localhost/1', id: hook }));
+      expect(errorOf(await gateway.take('the error', (one) => one.attrs['id'] === hook))).toEqual(refused);
+    }
+    await breakAt('strict.test', '#{send => true}');
+    const stanza = message(alice.bare, 'never');
+    await bob.send(stanza);
+    expect(errorOf(await bob.reply(stanza.attrs['id'] ?? ''))).toEqual(refused);
+    await breakAt('localhost', "#{send => true, local => true, 'receive' => true}");
+    await alice.send(message(bob.bare, 'passes'));
+
+    await bob.take('what passes where that is the fallback', hasBody('passes'));
+    expect(bob.inbox.map(String)).toEqual([]);
+    expect(alice.inbox.filter(isFrom(bob.jid)).map(String)).toEqual([]);
+    expect(server.output()).toMatch(/Could not decide stanza-check/);
+    expect(server.output()).not.toMatch(/crashed when running/);
+    gateway.stop();
+  });
+});
