@@ -41,7 +41,11 @@ export function ejabberdConfig(given: EjabberdPlace): string {
 }
 
 function httpListener(port: number): Options {
-  const handlers = { '/roster_admin': 'mod_warder_http', '/mod_msg_filter': 'mod_warder_http' };
+  const handlers = {
+    '/roster_admin': 'mod_warder_http',
+    '/mod_msg_filter': 'mod_warder_http',
+    '/xmpp-websocket': 'ejabberd_http_ws',
+  };
   return { port, ip: '0.0.0.0', module: 'ejabberd_http', request_handlers: handlers };
 }
 

@@ -14,7 +14,18 @@ export interface ProsodyPlace extends ProsodyOptions {
 
 const here = dirname(fileURLToPath(import.meta.url));
 const pluginFolders = [join(here, '..', '..', 'deploy', 'prosody'), join(here, 'prosody-modules')];
-const modules = ['saslauth', 'roster', 'disco', 'ping', 'carbons', 'mam', 'blocklist', 'private', 'admin_shell', 'test_loopback'];
+const modules = [
+  'saslauth',
+  'roster',
+  'disco',
+  'ping',
+  'carbons',
+  'mam',
+  'blocklist',
+  'private',
+  'admin_shell',
+  'test_loopback',
+];
 
 export function prosodyConfig(given: ProsodyPlace): string {
   const { warder = true, peers = {}, furtherHosts = [], components = {}, policy = {} } = given;
@@ -42,7 +53,7 @@ c2s_ports = { ${given.port} }
 component_ports = { ${given.componentPort} }
 s2s_ports = { ${given.s2sPort ?? ''} }
 http_ports, https_ports = { ${given.httpPort ?? ''} }, {}
-${given.httpPort === undefined ? '' : pushPathsInLua(given.host)}
+${given.httpPort === undefined ? '' : httpInLua(given.host)}
 c2s_require_encryption, s2s_require_encryption, s2s_secure_auth = false, false, false
 allow_unencrypted_plain_auth = true
 authentication = "internal_plain"
@@ -57,7 +68,7 @@ ${policyInLua(policy)}
 ${given.options ?? ''}
 
 VirtualHost "${given.host}"
-modules_enabled = ${list([...hook, ...(given.modules ?? [])])}
+modules_enabled = ${list([...hook, ...(given.httpPort === undefined ? [] : ['websocket']), ...(given.modules ?? [])])}
 ${given.hostOptions ?? ''}
 
 Component "${given.rooms}" "muc"
@@ -72,10 +83,11 @@ ${given.further ?? ''}
 `;
 }
 
-function pushPathsInLua(host: string): string {
+function httpInLua(host: string): string {
   return `
 http_interfaces = { "*" }
 http_default_host = "${host}"
+consider_websocket_secure = true
 trusted_proxies = { "127.0.0.1" }
 warder_push_paths = true`;
 }

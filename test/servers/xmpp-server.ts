@@ -55,7 +55,10 @@ export interface ServerOptions {
   readonly components?: Readonly<Record<string, string>>;
   /** Where it listens for other servers. Absent: it talks to none. */
   readonly s2sPort?: number;
-  /** Where it serves HTTP with Warder's push paths, on all interfaces; it trusts a proxy on this machine. Absent: none. */
+  /**
+   * Where it serves HTTP on all interfaces: Warder's push paths, and clients by WebSocket at `/xmpp-websocket`. It trusts a
+   * proxy on this machine. Absent: none.
+   */
   readonly httpPort?: number;
   /** Where the servers of other hosts listen, in place of DNS. */
   readonly peers?: Readonly<Record<string, number>>;
