@@ -51,8 +51,8 @@ export function keepRostersOfSessions(kind: RosterKind): void {
 
   describe('a session', () => {
     it('that sleeps is told when it is resumed, and what happened meanwhile is not lost', async () => {
-      const user = `${name}@sleepy.test`;
-      scene.hold(user, old);
+      const sleeper = `${name}@sleepy.test`;
+      scene.hold(sleeper, old);
       await scene.server.register(name, 'sleepy.test');
       const stream = await openStream(scene.server.port, 'sleepy.test');
       await stream.authenticate(name);
@@ -65,8 +65,8 @@ export function keepRostersOfSessions(kind: RosterKind): void {
       stream.vanish();
       const watcher = await scene.logIn(name, 'watcher', 'sleepy.test');
       clients.push(watcher);
-      scene.hold(user, fresh);
-      await scene.change({ user });
+      scene.hold(sleeper, fresh);
+      await scene.change({ user: sleeper });
       await pushed(watcher);
       await pushed(watcher);
       const again = await openStream(scene.server.port, 'sleepy.test');
@@ -83,8 +83,8 @@ export function keepRostersOfSessions(kind: RosterKind): void {
         [fresh.jid, 'none'],
         [old.jid, 'remove'],
       ]);
-      scene.hold(user, old);
-      await scene.change({ user });
+      scene.hold(sleeper, old);
+      await scene.change({ user: sleeper });
       await again.take('a push', isPush);
       again.write('</stream:stream>');
     });
