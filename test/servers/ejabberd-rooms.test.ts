@@ -6,6 +6,7 @@ import { buildHook } from './ejabberd-hook.ts';
 import { ejabberdKind } from './ejabberd-kind.ts';
 import { startSceneOn } from './policy-scene.ts';
 import type { SceneOf } from './policy-scene.ts';
+import { named, openStream } from './raw-xmpp.ts';
 import type { Responder } from './responder.ts';
 import { enterRoom, errorOf, hasBody, isFrom, isOwnPresence, joinOf, message, xml } from './xmpp-client.ts';
 import type { Element, TestClient } from './xmpp-client.ts';
@@ -23,7 +24,10 @@ beforeAll(async () => {
     start: async (options: Parameters<typeof startEjabberd>[0]) =>
       startEjabberd({ ...options, modules: mucSub, codePaths: [await buildHook()] }),
   };
-  scene = await startSceneOn(kind, { policy: { timeoutsMs: { 'join-check': 30_000 } } });
+  scene = await startSceneOn(kind, {
+    policy: { timeoutsMs: { 'join-check': 30_000 } },
+    furtherHosts: [{ host: 'resuming.test', resumption: true, rooms: true }],
+  });
   ({ responder } = scene);
 });
 
@@ -240,6 +244,31 @@ describe('a session that does not know yet what has become of it in a room', () 
     expect(errorOf(await bob.reply('late'))).toEqual(forbidden);
     expect(responder.of('join-check').at(-1)).toMatchObject({ user: bob.jid, event: 'join', creating: true });
     expect(await processOf(room)).toBe('error');
+  });
+});
+
+describe('a session that is resumed (XEP-0198)', () => {
+  it('is in the rooms that it was in', async () => {
+    await scene.server.register('ida', 'resuming.test');
+    room = `${randomUUID()}@rooms.resuming.test`;
+    const stream = await openStream(scene.server.port, 'resuming.test');
+    await stream.authenticate('ida');
+    await stream.bind('phone');
+    stream.write("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+    const enabled = await stream.take('stream management', named('enabled'));
+    stream.write(String(joinOf(room, 'ida')));
+    await stream.take('its own presence', isOwnPresence);
+    stream.vanish();
+    responder.on('join-check', () => deny);
+    const again = await openStream(scene.server.port, 'resuming.test');
+    await again.authenticate('ida');
+    again.write(`<resume xmlns='urn:xmpp:sm:3' h='0' previd='${enabled.attrs['id'] ?? ''}'/>`);
+    await again.take('that it is resumed', named('resumed'));
+    again.write(String(xml('presence', { to: `${room}/ida` }, xml('show', {}, 'away'))));
+
+    await again.take('its presence', (stanza) => isOwnPresence(stanza) && stanza.getChildText('show') === 'away');
+    expect(responder.of('join-check')).toHaveLength(1);
+    again.vanish();
   });
 });
 

@@ -33,8 +33,8 @@ stop(Host) ->
 -spec muc_filter_presence(presence() | drop, mod_muc_room:state(), Nick :: binary()) ->
     presence() | drop | {stop, drop}.
 muc_filter_presence(#presence{type = available} = Presence, Room, Nick) ->
-    case look(Presence, Room, fun() -> event(Presence, Room, Nick) end) of
-        pass -> xmpp:del_meta(Presence, warder_join);
+    case look(Presence, Room#state.server_host, fun() -> event(Presence, Room, Nick) end) of
+        pass -> as_sent(Presence);
         taken -> {stop, drop}
     end;
 muc_filter_presence(Presence, _Room, _Nick) ->
@@ -45,12 +45,16 @@ muc_filter_presence(Presence, _Room, _Nick) ->
 muc_process_iq(#iq{sub_els = [Element]} = Iq, Room) when
     is_record(Element, muc_subscribe); is_record(Element, muc_owner)
 ->
-    case look(Iq, Room, fun() -> event(Iq, Room) end) of
-        pass -> xmpp:del_meta(Iq, warder_join);
+    case look(Iq, Room#state.server_host, fun() -> event(Iq, Room) end) of
+        pass -> as_sent(Iq);
         taken -> {stop, ignore}
     end;
 muc_process_iq(Iq, _Room) ->
     Iq.
+
+%% The room keeps presences, and shows them to all.
+as_sent(Stanza) ->
+    xmpp:del_meta(xmpp:del_meta(Stanza, warder_join), warder_rounds).
 
 %% What this presence does here; none when it enters nothing.
 event(#presence{from = From} = Presence, #state{users = Users} = Room, Nick) ->
@@ -83,14 +87,14 @@ is_made_by(Stanza, #state{just_created = true, users = Users, affiliations = Aff
 is_made_by(_Stanza, _Room) ->
     false.
 
-look(Stanza, #state{server_host = Host} = Room, Event) ->
+look(Stanza, Host, Event) ->
     case mod_warder_join:context_of_host(Host) of
         {ok, Context} ->
             mod_warder_decide:guarded(
                 Context,
                 join_check,
                 mod_warder_join:side(Stanza),
-                fun() -> look(Context, Stanza, Room, Event()) end,
+                fun() -> look_at(Context, Stanza, Event()) end,
                 fun(Fallback) -> passed(answer(Stanza, mod_warder_join:without_question(Stanza, Fallback))) end
             );
         none ->
@@ -100,9 +104,9 @@ look(Stanza, #state{server_host = Host} = Room, Event) ->
 passed({pass, _}) -> pass;
 passed(taken) -> taken.
 
-look(_Context, _Stanza, _Room, none) ->
+look_at(_Context, _Stanza, none) ->
     pass;
-look(Context, Stanza, _Room, Event) ->
+look_at(Context, Stanza, Event) ->
     case mod_warder_join:is_checked(Stanza, Event) of
         true -> pass;
         false -> take(Context, Stanza, Event)
