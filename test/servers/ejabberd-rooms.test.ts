@@ -10,6 +10,7 @@ import { named, openStream } from './raw-xmpp.ts';
 import type { Responder } from './responder.ts';
 import { enterRoom, errorOf, hasBody, isFrom, isOwnPresence, joinOf, message, xml } from './xmpp-client.ts';
 import type { Element, TestClient } from './xmpp-client.ts';
+import { connectComponent } from './xmpp-component.ts';
 import type { XmppServer } from './xmpp-server.ts';
 
 let scene: SceneOf<XmppServer>;
@@ -26,6 +27,7 @@ beforeAll(async () => {
   };
   scene = await startSceneOn(kind, {
     policy: { timeoutsMs: { 'join-check': 30_000 } },
+    components: { 'gateway.localhost': 'secret' },
     furtherHosts: [{ host: 'resuming.test', resumption: true, rooms: true }],
   });
   ({ responder } = scene);
@@ -285,6 +287,24 @@ describe('a room that came to be by a presence that was allowed to enter, and no
     expect(responder.of('join-check')).toHaveLength(1);
     expect(responder.of('join-check')[0]).toMatchObject({ user: bob.jid, event: 'join', creating: true });
     expect(await processOf(room)).toBe('error');
+  });
+});
+
+describe('a fault of the hook itself', () => {
+  const zoe = 'zoe@gateway.localhost/1';
+
+  it('takes the fallback, which denies', async () => {
+    const gateway = await connectComponent(scene.server.componentPort, 'gateway.localhost', 'secret');
+    gateway.send(joinOf(room, 'zoe', { from: zoe }));
+    await gateway.take('its presence', isOwnPresence);
+    // Who is in which room: as though that had gone.
+    await scene.server.shell('ets:rename(muc_online_users, elsewhere)');
+    gateway.send(xml('presence', { from: zoe, to: `${room}/zoe`, id: 'unknown' }));
+
+    expect(errorOf(await gateway.take('the error', ({ attrs }) => attrs['id'] === 'unknown'))).toEqual(forbidden);
+    await scene.server.shell('ets:rename(elsewhere, muc_online_users)');
+    expect(scene.server.output()).toContain('Could not decide join-check');
+    gateway.stop();
   });
 });
 
