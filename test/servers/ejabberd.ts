@@ -93,8 +93,15 @@ export async function startEjabberd(options: EjabberdOptions): Promise<Ejabberd>
     };
     await findPeers();
     const account = (username: string, domain: string): string => `<<"${username}">>, <<"${domain}">>`;
-    const register = async (username: string, domain = host): Promise<void> =>
-      void (await shell(`ejabberd_auth:try_register(${account(username, domain)}, <<"${username}">>)`));
+    // One at a time, and what exists is left alone: that it exists would be remembered as its password.
+    let registered: Promise<unknown> = Promise.resolve();
+    const register = async (username: string, domain = host): Promise<void> => {
+      const one = account(username, domain);
+      const make = `ejabberd_auth:user_exists(${one}) orelse ejabberd_auth:try_register(${one}, <<"${username}">>)`;
+      const made = registered.then(() => shell(make));
+      registered = made.catch(() => undefined);
+      await made;
+    };
     return {
       host,
       rooms: `rooms.${host}`,
