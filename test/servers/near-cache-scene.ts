@@ -1,6 +1,6 @@
 /**
- * What the tests of the Prosody hook's near cache begin with: a broker, the operator's web service, a worker and a
- * Prosody, and an observer on the broker who sees every question that leaves Prosody and what Prosody says it has seen.
+ * What the tests of the hooks' near caches begin with: a broker, the operator's web service, a worker and XMPP servers, and
+ * an observer on the broker who sees every question that leaves them and what they say they have seen.
  */
 import { tmpdir } from 'node:os';
 import { connect, headers } from 'nats';
@@ -12,23 +12,25 @@ import { run } from './cli.ts';
 import type { Ran } from './cli.ts';
 import { startNatsServer } from './nats-server.ts';
 import type { NatsServer, NatsServerOptions } from './nats-server.ts';
-import { startProsody } from './prosody.ts';
-import type { Prosody, ProsodyOptions } from './prosody.ts';
+import type { ServerKind } from './server-kind.ts';
 import { startWorkerProcess } from './worker.ts';
 import type { WorkerProcess } from './worker.ts';
 import { errorOf, message } from './xmpp-client.ts';
 import type { TestClient } from './xmpp-client.ts';
+import type { ServerOptions, XmppServer } from './xmpp-server.ts';
 
 export interface NearCacheScene {
   readonly broker: NatsServer;
   readonly application: Application;
   readonly worker: WorkerProcess;
-  readonly prosody: Prosody;
-  /** How many questions have left Prosody. */
+  /** The first server. */
+  readonly server: XmppServer;
+  readonly servers: readonly XmppServer[];
+  /** How many questions have left the servers. */
   asked(): Promise<number>;
-  /** The near cache's line of `warder:stats()`. */
+  /** The numbers of the first server's near cache. */
   stats(): Promise<Readonly<Record<string, number>>>;
-  /** What Prosody last said it has seen. */
+  /** What a server last said it has seen. */
   readonly seen: number;
   untilSeen(sequence: number): Promise<void>;
   publish(
@@ -44,14 +46,18 @@ export interface NearCacheScene {
   stop(): Promise<void>;
 }
 
-export interface NearCacheSceneOptions extends Omit<ProsodyOptions, 'natsUrl'> {
+export interface NearCacheSceneOptions extends Omit<ServerOptions, 'natsUrl'> {
   readonly nats?: NatsServerOptions;
   readonly prefix?: string;
   /** More of the worker's configuration of `stanza-check`. */
   readonly stanzaCheck?: Readonly<Record<string, unknown>>;
 }
 
-export async function startNearCacheScene(given: NearCacheSceneOptions = {}): Promise<NearCacheScene> {
+/** @param kinds of the servers, each with the same options */
+export async function startNearCacheScene(
+  kinds: readonly [ServerKind, ...ServerKind[]],
+  given: NearCacheSceneOptions = {},
+): Promise<NearCacheScene> {
   const { nats: brokerOptions = { jetstream: true }, prefix = 'xmpp.policy.v1', stanzaCheck = {}, ...more } = given;
   const stops: (() => Promise<unknown>)[] = [];
   const stop = async (): Promise<void> => {
@@ -85,15 +91,18 @@ export async function startNearCacheScene(given: NearCacheSceneOptions = {}): Pr
     };
     const worker = await startWorkerProcess(broker.url, JSON.stringify(config)); // JSON is YAML
     stops.push(() => worker.stop());
-    const prosody = await startProsody({
-      natsUrl: broker.url,
-      ...more,
-      options: `warder_subject_prefix = "${prefix}"
-warder_checks = { "stanza-check", "join-check" }
-${more.options ?? ''}`,
-    });
-    stops.push(() => prosody.stop());
-    await prosody.waitForOutput(/Connected to NATS/);
+    const servers: XmppServer[] = [];
+    for (const kind of kinds) {
+      const server = await kind.start({
+        natsUrl: broker.url,
+        ...more,
+        policy: { subjectPrefix: prefix, checks: ['stanza-check', 'join-check'], ...more.policy },
+      });
+      stops.push(() => server.stop());
+      await server.waitForOutput(/Connected to NATS/);
+      servers.push(server);
+    }
+    const [server] = servers as [XmppServer];
 
     // A round trip: the broker has sent to the observer what came before.
     const count = async (): Promise<number> => {
@@ -104,13 +113,10 @@ ${more.options ?? ''}`,
       broker,
       application,
       worker,
-      prosody,
+      server,
+      servers,
       asked: count,
-      stats: async () => {
-        const [, line = ''] = /near cache of \S+: (.*)/.exec(await prosody.shell('warder:stats()')) ?? [];
-        const words = line.split(', ').map((word) => word.split(' ') as [string, string]);
-        return Object.fromEntries(words.map(([name, value]) => [name, Number(value)]));
-      },
+      stats: () => kinds[0].nearCacheStats(server),
       get seen() {
         return seen;
       },

@@ -1,157 +1,33 @@
-/** What the Prosody hook remembers, and what makes it forget: a hit asks nobody. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Announcement } from '../../src/nats/members.ts';
-import { streamName } from '../../src/nats/stream.ts';
+/** What the Prosody hook remembers, and what makes it forget; and what of it is Prosody's own. */
+import { describe, expect, it } from 'vitest';
 import { json } from './application.ts';
-import { freePort } from './free-port.ts';
-import { send, startNearCacheScene } from './near-cache-scene.ts';
-import type { NearCacheScene } from './near-cache-scene.ts';
+import { rememberAndForget } from './behaviours/near-cache.ts';
+import { usePair } from './near-cache-pair.ts';
+import { send } from './near-cache-scene.ts';
+import { prosodyKind } from './prosody-kind.ts';
 import { connectComponent } from './xmpp-component.ts';
-import { enterRoom, errorOf, hasBody, joinOf, message } from './xmpp-client.ts';
+import { hasBody, message } from './xmpp-client.ts';
 import type { TestClient } from './xmpp-client.ts';
 
-let scene: NearCacheScene;
-let monitor: number;
-let alice: TestClient;
-let bob: TestClient;
-let names = 0;
+describe('the near cache of Prosody', () => rememberAndForget(prosodyKind));
 
-beforeAll(async () => {
-  monitor = await freePort();
-  scene = await startNearCacheScene({
-    nats: { jetstream: true, args: ['-m', String(monitor)] },
-    stanzaCheck: { fallback: 'allow' },
-    // Long enough that no proof grows old on a busy machine.
-    options:
-      'warder_server_name = "node one" warder_staleness_bound = 30 warder_timeouts = { ["stanza-check"] = 10, ["join-check"] = 10 }',
-    roomOptions: 'muc_room_locking = false',
-    further: `
-VirtualHost "two.test"
-modules_enabled = { "warder" }
-warder_stanza_hooks = { "local" }
-VirtualHost "off.test"
-modules_enabled = { "warder" }
-warder_near_cache = false
-Component "gateway.localhost"
-component_secret = "secret"`,
-  });
-});
-
-afterAll(() => scene?.stop());
-
-const denied = { type: 'auth', condition: 'registration-required', text: 'Only members' };
-const allow = { verdict: 'allow', scope: 'pair' };
-const deny = { verdict: 'deny', error: denied, scope: 'pair' };
-
-/** Two users whom nobody has been asked about; the first question is also the first hit's proof. */
-beforeEach(async () => {
-  scene.application.answer(json(allow));
-  names += 1;
-  [alice, bob] = await Promise.all([scene.prosody.connect(`alice${names}`), scene.prosody.connect(`bob${names}`)]);
-  await scene.untilRemembered(() => send(bob, alice));
-});
-
-/** How many questions these cost. */
-async function costOf(work: () => Promise<unknown>): Promise<number> {
-  const before = await scene.asked();
-  await work();
-  return (await scene.asked()) - before;
-}
-
-interface Subscriptions {
-  connections: { name?: string; subscriptions_list?: string[] }[];
-}
-
-async function subscriptionsOfProsody(): Promise<string[]> {
-  const response = await fetch(`http://127.0.0.1:${monitor}/connz?subs=1`);
-  const { connections } = (await response.json()) as Subscriptions;
-  const [own, ...others] = connections.filter(({ name }) => name === 'warder-prosody');
-  expect(others).toEqual([]);
-  return (own?.subscriptions_list ?? []).filter((subject) => !subject.startsWith('_INBOX.')).toSorted();
-}
-
-const followed = ['xmpp.policy.v1.invalidate', 'xmpp.policy.v1.invalidated'];
-
-describe('what is remembered', () => {
-  it('is asked of nobody: no question on NATS, none to the worker, none to the application', async () => {
-    expect(await costOf(() => send(alice, bob))).toBe(1);
-    const { application } = scene;
-    const asked = application.asked;
-    const { hits = 0 } = await scene.stats();
-    expect(await costOf(() => send(alice, bob))).toBe(0);
-    expect(application.asked).toBe(asked);
-    expect(await scene.stats()).toMatchObject({ hits: hits + 1 });
-  });
+describe('what is remembered on Prosody', () => {
+  const pair = usePair(prosodyKind);
 
   it('is counted by verdict, for the admin shell', async () => {
-    const before = await scene.prosody.shell('warder:stats()');
+    const { scene, alice, bob } = pair();
+    const before = await scene.server.shell('warder:stats()');
     const remembered = (text: string): number =>
       Number(/^.*localhost\n.*stanza-check: .*remembered: allow (\d+);/m.exec(text)?.[1]);
     await send(alice, bob);
     await send(alice, bob);
-    expect(remembered(await scene.prosody.shell('warder:stats()'))).toBe(remembered(before) + 1);
-  });
-
-  it('a denial says the same as the first time', async () => {
-    scene.application.answer(json(deny));
-    expect(await send(alice, bob)).toEqual(denied);
-    expect(await costOf(async () => expect(await send(alice, bob)).toEqual(denied))).toBe(0);
-  });
-
-  it('a silent drop stays silent', async () => {
-    scene.application.answer(json({ verdict: 'drop', scope: 'pair' }));
-    const cost = await costOf(async () => {
-      for (const body of ['one', 'two', 'three']) await alice.send(message(bob.bare, body));
-      await alice.settle();
-    });
-    await bob.settle();
-    expect(cost).toBe(1);
-    expect([...alice.inbox, ...bob.inbox].map(String)).toEqual([]);
-  });
-
-  it('holds for every device where the answer is about bare JIDs, and for no other type of message', async () => {
-    await send(alice, bob);
-    const other = await scene.prosody.connect(`alice${names}`);
-    expect(await costOf(() => send(other, bob))).toBe(0);
-    const normal = message(bob.bare, 'normal', { type: 'normal' });
-    expect(await costOf(() => alice.send(normal).then(() => alice.settle()))).toBe(1);
-  });
-
-  it('a join: the second of the same user to the same room', async () => {
-    const room = `lobby${names}@${scene.prosody.rooms}`;
-    await enterRoom(bob, room, 'bob');
-    scene.application.answer(json({ verdict: 'deny', error: denied, scope: 'room' }));
-    const join = async (nick: string): Promise<void> => {
-      const presence = joinOf(room, nick);
-      await alice.send(presence);
-      expect(errorOf(await alice.reply(presence.attrs['id'] ?? ''))).toEqual(denied);
-    };
-    expect(await costOf(() => join('alice'))).toBe(1);
-    expect(await costOf(() => join('alicia'))).toBe(0);
-  });
-
-  it.each([
-    ['a scope of none', { verdict: 'allow', scope: 'none' }],
-    ['no scope', { verdict: 'deny' }],
-    ['an unknown scope', { verdict: 'deny', scope: 'planet' }],
-    ['something for the recipient', { verdict: 'deny', scope: 'pair', notify: '<message><body>n</body></message>' }],
-    ['a deferral', { verdict: 'defer', scope: 'pair' }],
-    ['no time to live', { ...deny, ttl_ms: 0 }],
-  ])('is not: %s', async (_what, answer) => {
-    scene.application.answer(json(answer));
-    expect(await costOf(() => send(alice, bob))).toBe(1);
-    expect(await costOf(() => send(alice, bob))).toBe(1);
-  });
-
-  it('is not: the fallback of a worker whose source has failed', async () => {
-    scene.application.answer((_request, response) => void response.writeHead(500).end());
-    expect(await costOf(() => send(alice, bob))).toBe(1);
-    expect(await costOf(() => send(alice, bob))).toBe(1);
+    expect(remembered(await scene.server.shell('warder:stats()'))).toBe(remembered(before) + 1);
   });
 
   it.each(['pair', 'sender'])(
     'is not what another module sends to a JID that is not in normal form (%s)',
     async (scope) => {
+      const { scene, alice, bob, costOf } = pair();
       scene.application.answer(json({ verdict: 'allow', scope }));
       await scene.warder('flush', 'user', alice.bare);
       await scene.untilRemembered(() => send(alice, bob));
@@ -159,7 +35,7 @@ describe('what is remembered', () => {
       const post = `> prosody.core_post_stanza(prosody.full_sessions["${alice.jid}"], ${stanza}, true)`;
       for (let round = 0; round < 2; round += 1) {
         const cost = await costOf(async () => {
-          await scene.prosody.shell(post);
+          await scene.server.shell(post);
           await alice.settle();
         });
         expect(cost).toBe(1);
@@ -168,7 +44,8 @@ describe('what is remembered', () => {
   );
 
   it('serves what comes where nothing can wait, and lets nothing overtake what its sender sent before', async () => {
-    const { prosody, application } = scene;
+    const { scene, names } = pair();
+    const { server: prosody, application } = scene;
     const gateway = await connectComponent(prosody.componentPort, 'gateway.localhost', 'secret');
     const domain = 'two.test';
     const carol = await prosody.connect(`carol${names}`, { domain });
@@ -183,7 +60,9 @@ describe('what is remembered', () => {
       });
     }
     const held: (() => void)[] = [];
-    application.answer((request, response) => held.push(() => json(allow)(request, response)));
+    application.answer((request, response) =>
+      held.push(() => json({ verdict: 'allow', scope: 'pair' })(request, response)),
+    );
     const asked = application.asked;
     gateway.send(say(eve, carol, 'slow'), say(eve, dave, 'behind it'), say(mallory, dave, 'beside it'));
     await application.untilAsked(asked + 1);
@@ -195,132 +74,25 @@ describe('what is remembered', () => {
     await dave.take('the second', hasBody('behind it'));
     gateway.stop();
   });
-});
 
-describe('a change', () => {
-  it('by the command line with --wait: the hook is among those that have reported, and the next message is decided anew', async () => {
+  it('is one near cache for its hosts, which the reload of one leaves to the others', async () => {
+    const { scene, alice, bob, costOf } = pair();
+    expect((await scene.server.shell('warder:stats()')).match(/near cache of/g)).toHaveLength(1);
     await send(alice, bob);
-    scene.application.answer(json(deny));
-    const { code, stdout } = await scene.warder('flush', 'user', bob.bare, '--wait', '--json');
-    expect(code).toBe(0);
-    const { token, reported } = JSON.parse(stdout) as { token: number; reported: Announcement[] };
-    const hooks = reported.filter(({ kind }) => kind === 'hook');
-    expect(hooks).toMatchObject([{ name: 'node one', boot_id: expect.stringMatching(/^[0-9a-f]{24}$/) as unknown }]);
-    expect(hooks[0]?.seen).toBeGreaterThanOrEqual(token);
-    expect(await send(alice, bob)).toEqual(denied);
-  });
-
-  it('by a web request to a worker', async () => {
-    await send(alice, bob);
-    scene.application.answer(json(deny));
-    const url = `${scene.worker.url}/mod_msg_filter/`;
-    const response = await fetch(url, { method: 'POST', body: `<flush jid="${alice.bare}"/>` });
-    const { token } = (await response.json()) as { token: number };
-    await scene.untilSeen(token);
-    expect(await send(alice, bob)).toEqual(denied);
-  });
-
-  it.each([
-    ['of everything', ['all'], 1],
-    ['of the domain', ['domain', 'localhost'], 1],
-    ['of the operation', ['operation', 'stanza-check'], 1],
-    ['of another operation', ['operation', 'join-check'], 0],
-    ['of another domain', ['domain', 'localhost.localhost'], 0],
-    ['of another user', ['user', 'zoe@localhost'], 0],
-  ])('%s costs what it touches', async (_what, scope, cost) => {
-    await send(alice, bob);
-    await scene.warder('flush', ...scope, '--wait');
-    expect(await costOf(() => send(alice, bob))).toBe(cost);
-  });
-
-  it('whose headers a publisher has forged moves nothing: the last value is the broker’s', async () => {
-    await send(alice, bob);
-    const { gaps, foreign } = await scene.stats();
-    const before = scene.seen;
-    const forged = [
-      ['Nats-Stream', streamName('xmpp.policy.v1')],
-      ['Nats-Sequence', '8999999999999999'],
-    ] as const;
-    await scene.publish('invalidate', JSON.stringify({ v: 1, user: 'zoe@localhost' }), forged);
-    await scene.untilSeen(before + 1);
-    expect(scene.seen).toBeLessThan(before + 1_000);
-    expect(await scene.stats()).toMatchObject({ gaps, foreign });
+    await scene.server.shell("module:reload('warder', 'two.test')");
     expect(await costOf(() => send(alice, bob))).toBe(0);
   });
 
-  it('that claims to come from another stream is not believed', async () => {
+  it('outlives the reload of the only host that uses it', async () => {
+    const { scene, alice, bob, costOf } = pair();
+    await scene.server.shell("module:unload('warder', { 'two.test', 'rooms.localhost' })");
     await send(alice, bob);
-    const { foreign = 0 } = await scene.stats();
-    const forged = [
-      ['Nats-Stream', 'OTHER'],
-      ['Nats-Sequence', '8999999999999999'],
-    ] as const;
-    await scene.publish('invalidated', JSON.stringify({ v: 1, all: true }), forged);
-    await scene.publish('invalidated', JSON.stringify({ v: 1, all: true }));
-    await scene.warder('flush', 'user', 'zoe@localhost', '--wait');
-    expect(scene.seen).toBeLessThan(8_999_999_999_999_999);
-    expect(await scene.stats()).toMatchObject({ foreign: foreign + 2 });
-    expect(await costOf(() => send(alice, bob))).toBe(0);
-  });
-
-  it('that nobody can read ends everything', async () => {
-    await send(alice, bob);
-    await scene.publish('invalidate', 'rubbish');
-    // Behind it in the one order of changes.
-    await scene.warder('flush', 'user', 'zoe@localhost', '--wait');
-    expect(await costOf(() => send(alice, bob))).toBe(1);
-  });
-});
-
-describe('the hosts of one Prosody', () => {
-  it('share one subscription and one near cache, but for who wants none', async () => {
-    expect(await subscriptionsOfProsody()).toEqual(followed);
-    const lines = (await scene.prosody.shell('warder:stats()')).match(/near cache of/g);
-    expect(lines).toHaveLength(1);
-    const domain = 'off.test';
-    const [carol, dave] = [
-      await scene.prosody.connect(`carol${names}`, { domain }),
-      await scene.prosody.connect(`dave${names}`, { domain }),
-    ];
-    expect(await costOf(() => send(carol, dave))).toBe(1);
-    expect(await costOf(() => send(carol, dave))).toBe(1);
-  });
-
-  it('the reload of one takes nothing from the others, nor from itself', async () => {
-    await send(alice, bob);
-    await scene.prosody.shell("module:reload('warder', 'two.test')");
-    expect(await costOf(() => send(alice, bob))).toBe(0);
-    await scene.prosody.shell("module:reload('warder')");
-    expect(await costOf(() => send(alice, bob))).toBe(0);
-    expect(await subscriptionsOfProsody()).toEqual(followed);
-  });
-
-  it('with other options begin empty after a reload, and hold no more than they say', async () => {
-    await send(alice, bob);
-    scene.prosody.configure('warder_near_cache_entries = 4 warder_staleness_bound = 30');
-    await scene.prosody.shell('config:reload()');
-    await scene.prosody.shell("module:reload('warder')");
-    expect(await scene.stats()).toMatchObject({ entries: 0 });
-    await scene.untilRemembered(() => send(alice, bob));
-    for (let index = 0; index < 8; index += 1) await alice.send(message(`nobody${index}@localhost`, 'hello'));
-    await alice.settle();
-    const { entries = 0, evictions = 0 } = await scene.stats();
-    expect(entries).toBeLessThanOrEqual(4);
-    expect(evictions).toBeGreaterThanOrEqual(4);
-  });
-
-  it('leave nothing subscribed when the last that used it is unloaded, and follow again when loaded', async () => {
-    await scene.prosody.shell("module:unload('warder', { 'localhost', 'two.test', 'rooms.localhost' })");
-    while ((await subscriptionsOfProsody()).length > 0);
-    await scene.prosody.shell("module:load('warder', { 'localhost' })");
-    expect(await subscriptionsOfProsody()).toEqual(followed);
-    await scene.untilRemembered(() => send(alice, bob));
     // Nobody else holds what it remembers.
-    await scene.prosody.shell("module:reload('warder', 'localhost')");
+    await scene.server.shell("module:reload('warder', 'localhost')");
     expect(await costOf(() => send(alice, bob))).toBe(0);
   });
-});
 
-it('nothing in all this went wrong inside Prosody', () => {
-  expect(scene.prosody.output()).not.toMatch(/[Tt]raceback|near cache failed/);
+  it('nothing in all this went wrong inside Prosody', () => {
+    expect(pair().scene.server.output()).not.toMatch(/[Tt]raceback|near cache failed/);
+  });
 });

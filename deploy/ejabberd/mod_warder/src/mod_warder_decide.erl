@@ -160,8 +160,12 @@ is_normal(<<"/", _/binary>>, _Jid) -> true;
 is_normal(<<>>, Jid) -> Jid =/= <<>>;
 is_normal(_, Jid) -> is_prepared(Jid).
 
+%% Others take the dot from the end of a domain, where ejabberd leaves it.
 is_prepared(Jid) ->
     [Bare | _] = binary:split(Jid, <<"/">>),
+    binary:last(<<".", Bare/binary>>) =/= $. andalso is_prepared_bare(Bare).
+
+is_prepared_bare(Bare) ->
     try jid:decode(Bare) of
         #jid{} = Decoded -> jid(Decoded) =:= Bare
     catch

@@ -57,7 +57,7 @@ boot_id(OfWhom) ->
     Key = {?MODULE, boot_id, OfWhom},
     case persistent_term:get(Key, none) of
         none ->
-            Id = binary:encode_hex(crypto:strong_rand_bytes(12)),
+            Id = string:lowercase(binary:encode_hex(crypto:strong_rand_bytes(12))),
             ok = persistent_term:put(Key, Id),
             Id;
         Id ->
