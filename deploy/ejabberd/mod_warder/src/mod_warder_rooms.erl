@@ -25,17 +25,20 @@
 -spec server_host(Domain :: binary()) -> {ok, binary()} | none.
 server_host(Domain) ->
     try ejabberd_router:host_of_route(Domain) of
-        Host ->
-            IsRooms =
-                gen_mod:is_loaded(Host, mod_muc) andalso
-                    lists:member(Domain, gen_mod:get_module_opt_hosts(Host, mod_muc)),
-            case IsRooms of
-                true -> {ok, Host};
-                false -> none
-            end
+        %% That is where accounts are.
+        Domain -> none;
+        Host -> of_rooms(Host, Domain)
     catch
         error:{unregistered_route, _} -> none;
         error:{invalid_domain, _} -> none
+    end.
+
+of_rooms(Host, Domain) ->
+    try lists:member(Domain, gen_mod:get_module_opt_hosts(Host, mod_muc)) of
+        true -> {ok, Host};
+        false -> none
+    catch
+        error:{module_not_loaded, mod_muc, _} -> none
     end.
 
 %% @doc Also one that sleeps in the database and wakes when somebody comes.
