@@ -67,13 +67,13 @@ describe('the checker finds what was planted', () => {
       const { folder, planted } = sow(plant, root);
       const { seed, pace, where } = plant;
       const found = ({ verdicts }: Shown) => verdicts.violationCount > 0;
-      const ends = { durationMs: second, longestMs: 60 * second, isEnough: found };
+      const ends = { durationMs: second, longestMs: 120 * second, isEnough: found };
       const settings = { ...usual, ...pace, ...ends, seed, brokers: 1 as const, planted, askers: askersOf[where] };
       const result = await runChecker({ ...settings, faults: plant.faults });
       rmSync(folder, { recursive: true, force: true });
       rmSync(result.folder, { recursive: true, force: true });
       expect(result).toSatisfy(found);
     },
-    150_000,
+    240_000,
   );
 });
