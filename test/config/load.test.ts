@@ -114,6 +114,18 @@ describe('a configuration that is wrong', () => {
       want: ['w.yaml:1: nats.creds_file: stands beside token; one way to authenticate is enough'],
     },
     {
+      name: 'a key beside a password',
+      yaml: 'nats: { user: warder, password: p, nkey_file: worker.nk }',
+      want: ['w.yaml:1: nats.nkey_file: stands beside user; one way to authenticate is enough'],
+    },
+    {
+      name: 'an inbox that a wildcard would not cover as one token',
+      yaml: 'nats: { inbox: a.b }',
+      want: [
+        'w.yaml:1: nats.inbox: must be one token of letters, digits, _ and -; replies arrive under _INBOX.<inbox>',
+      ],
+    },
+    {
       name: 'a source that there is not',
       yaml: `${policy}operations:\n  join-check: { sources: polcy }`,
       want: [

@@ -1,5 +1,8 @@
 /** How a worker gets into a broker that does not let everybody in, and what it says of one that it cannot get into. */
-import { connect } from 'nats';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect, credsAuthenticator, nkeyAuthenticator, nkeys } from 'nats';
 import type { ConnectionOptions } from 'nats';
 import { afterEach, describe, expect, it } from 'vitest';
 import { certificateFile, keyFile } from '../sources/http-service.ts';
@@ -16,6 +19,26 @@ async function startBroker(extraConfig: string): Promise<NatsServer> {
   const broker = await startNatsServer({ jetstream: true, extraConfig });
   stops.push(() => broker.stop());
   return broker;
+}
+
+function secretFile(name: string, content: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'warder-test-login-'));
+  stops.push(async () => rmSync(folder, { recursive: true }));
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+
+/** A signed JWT as NATS has them (its ADR-14). */
+function signed(issuer: ReturnType<typeof nkeys.createUser>, sub: string, nats: object): string {
+  const part = (value: object | Uint8Array) =>
+    Buffer.from(value instanceof Uint8Array ? value : JSON.stringify(value)).toString('base64url');
+  const claims = { jti: sub, iat: 1_700_000_000, iss: issuer.getPublicKey(), name: 'test', sub };
+  const head = part({ typ: 'JWT', alg: 'ed25519-nkey' });
+  const body = `${head}.${part({ ...claims, nats: { ...nats, version: 2 } })}`;
+  return `${body}.${part(issuer.sign(new TextEncoder().encode(body)))}`;
 }
 
 /** Starts a worker, and asks NATS for it as a tool of an administrator would. */
@@ -51,6 +74,40 @@ describe('a worker logs in', () => {
     await isListed(url, { token: 't0ken' }, { servers: url, token: 't0ken' });
   });
 
+  it('with an nkey', async () => {
+    const pair = nkeys.createUser();
+    const { url } = await startBroker(`authorization { users: [{ nkey: ${pair.getPublicKey()} }] }`);
+    const nkey_file = secretFile('worker.nk', `${text(pair.getSeed())}\n`);
+    await isListed(url, { nkey_file }, { servers: url, authenticator: nkeyAuthenticator(pair.getSeed()) });
+  });
+
+  it('with a file of credentials', async () => {
+    const [operator, system, account, user] = [
+      nkeys.createOperator(),
+      nkeys.createAccount(),
+      nkeys.createAccount(),
+      nkeys.createUser(),
+    ];
+    const unlimited = { subs: -1, data: -1, payload: -1 };
+    const storage = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 };
+    const limits = { ...unlimited, imports: -1, exports: -1, wildcards: true, conn: -1, leaf: -1 };
+    const ofAccount = (pair: typeof account, more: object) =>
+      `${pair.getPublicKey()}: "${signed(operator, pair.getPublicKey(), { type: 'account', limits: { ...limits, ...more } })}"`;
+    const { url } = await startBroker(`
+      operator: "${signed(operator, operator.getPublicKey(), { type: 'operator' })}"
+      system_account: ${system.getPublicKey()}
+      resolver: MEMORY
+      resolver_preload: {
+        ${ofAccount(system, {})}
+        ${ofAccount(account, storage)}
+      }`);
+    const jwt = signed(account, user.getPublicKey(), { type: 'user', ...unlimited, pub: {}, sub: {} });
+    const block = (name: string, content: string) => `-----BEGIN ${name}-----\n${content}\n------END ${name}------\n\n`;
+    const creds = block('NATS USER JWT', jwt) + block('USER NKEY SEED', text(user.getSeed()));
+    const authenticator = credsAuthenticator(new TextEncoder().encode(creds));
+    await isListed(url, { creds_file: secretFile('worker.creds', creds) }, { servers: url, authenticator });
+  });
+
   it('over TLS, to a broker whose certificate it has been told to trust', async () => {
     const { port } = await startBroker(`${encrypted} }`);
     const url = `tls://127.0.0.1:${port}`;
@@ -63,6 +120,31 @@ describe('a worker logs in', () => {
     const own = { ca_file: certificateFile, cert_file: certificateFile, key_file: keyFile };
     const asker = { certFile: certificateFile, keyFile };
     await isListed(url, { tls: own }, { servers: url, tls: { ...seen, ...asker } });
+  });
+});
+
+describe('a worker with a file that does not say who it is', () => {
+  it.each([
+    ['nkey_file', 'half a key', /is not the seed of a user's nkey, one line that begins with SU/],
+    ['nkey_file', text(nkeys.createAccount().getSeed()), /is not the seed of a user's nkey/],
+    ['creds_file', text(nkeys.createUser().getSeed()), /is not a file of NATS credentials, a JWT and a seed/],
+  ])('does not start, and says what is wrong with its %s', async (key, content, pattern) => {
+    const path = secretFile('login', content);
+    const starting = startWorkerProcess('nats://127.0.0.1:1', JSON.stringify({ nats: { [key]: path } }));
+    const error = await starting.then(
+      () => '',
+      (thrown: unknown) => String(thrown),
+    );
+    expect(error).toMatch(pattern);
+    expect(error).toMatch(new RegExp(`code 1[^]*error: nats\\.${key}: ${path}`));
+    expect(error).not.toContain(content);
+  });
+
+  it('does not start without the file', async () => {
+    const settings = JSON.stringify({ nats: { nkey_file: '/nonexistent/worker.nk' } });
+    await expect(startWorkerProcess('nats://127.0.0.1:1', settings)).rejects.toThrow(
+      'error: nats.nkey_file: /nonexistent/worker.nk: there is no such file',
+    );
   });
 });
 
