@@ -5,9 +5,11 @@ import type { Ejabberd } from './ejabberd.ts';
 import { buildHook } from './ejabberd-hook.ts';
 import { isPresence, isPush, itemsIn, pushed, rosterQuery, startLiveRosterScene, told } from './live-roster-scene.ts';
 import type { Item, LiveRosterScene } from './live-roster-scene.ts';
+import { named, openStream } from './raw-xmpp.ts';
 import { ejabberdRosters } from './roster-kind.ts';
+import type { RosterKind } from './roster-kind.ts';
 import { isFrom, xml } from './xmpp-client.ts';
-import type { TestClient } from './xmpp-client.ts';
+import type { Element, TestClient } from './xmpp-client.ts';
 
 let scene: LiveRosterScene;
 const nodes: Ejabberd[] = [];
@@ -17,7 +19,8 @@ let alice: string;
 let bob: string;
 
 beforeAll(async () => {
-  scene = await startLiveRosterScene({
+  const options = { furtherHosts: [{ host: 'sleepy.test', resumption: true }] };
+  const kind: RosterKind = {
     ...ejabberdRosters,
     start: async (options) => {
       const [cluster] = nodes;
@@ -26,8 +29,9 @@ beforeAll(async () => {
       nodes.push(node);
       return node;
     },
-  });
-  await scene.alsoStart({});
+  };
+  scene = await startLiveRosterScene(kind, options);
+  await scene.alsoStart(options);
 });
 
 afterAll(() => scene?.stop());
@@ -204,6 +208,38 @@ it('after a node has restarted, its sessions are new and right, and those of the
   await expectNoMore(phone, again, watcher);
   await become(alice, carol('after'));
   for (const of of [phone, again]) await watcher.take(`that ${of.jid} is gone`, isPresence(of.jid, 'unavailable'));
+});
+
+it('a session that is resumed on the other node is told there of what has changed meanwhile, and of what changes then', async () => {
+  const user = `${alice}@sleepy.test`;
+  scene.hold(user, carol('before'));
+  await nodeAt(0).register(alice, 'sleepy.test');
+  const stream = await openStream(nodeAt(0).port, 'sleepy.test');
+  await stream.authenticate(alice);
+  await stream.bind('phone');
+  stream.write("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+  const enabled = await stream.take('enabled', named('enabled'));
+  stream.write(`<iq type='get' id='r'>${String(rosterQuery)}</iq><presence/>`);
+  await stream.take('the roster', ({ attrs }) => attrs['id'] === 'r');
+  await stream.take('its own presence', named('presence'));
+  stream.vanish();
+  scene.hold(user, carol('meanwhile'));
+  await scene.change({ user });
+  await scene.untilAskedFor(user, 2);
+  // Of sessions that nodes have begun within one second, ejabberd does not know which is the later one.
+  const now = Date.now();
+  await new Promise((resolve) => setTimeout(resolve, 1_000 - (now % 1_000)));
+
+  const again = await openStream(nodeAt(1).port, 'sleepy.test');
+  await again.authenticate(alice);
+  again.write(`<resume xmlns='urn:xmpp:sm:3' h='2' previd='${enabled.attrs['id'] ?? ''}'/>`);
+  await again.take('resumed', named('resumed'));
+  const isNamed = (name: string) => (stanza: Element) => isPush(stanza) && itemsIn(stanza)[0]?.name === name;
+  await again.take('the push of what has changed', isNamed('meanwhile'));
+  scene.hold(user, carol('after'));
+  await scene.change({ user });
+  await again.take('the push of what changes', isNamed('after'));
+  again.write('</stream:stream>');
 });
 
 it('nothing in all this went wrong inside the nodes', () => {

@@ -137,8 +137,11 @@ c2s_session_opened(State) ->
 
 %% @private
 -spec c2s_copy_session(state(), state()) -> state().
-c2s_copy_session(State, #{warder_roster := Noted}) ->
+c2s_copy_session(State, #{warder_roster := Noted, sid := {_, Session}}) when node(Session) =:= node() ->
     State#{warder_roster => maps:remove(login, Noted)};
+c2s_copy_session(State, #{warder_roster := Noted}) ->
+    %% What another node has shown is not known here.
+    State#{warder_roster => maps:map(fun(_, _) -> 0 end, maps:remove(login, Noted))};
 c2s_copy_session(State, _Old) ->
     State.
 

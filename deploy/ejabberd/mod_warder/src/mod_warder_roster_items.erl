@@ -9,7 +9,7 @@
 -include("logger.hrl").
 -include("xmpp.hrl").
 
-%% `generation' grows with each change on this node, and orders what is told of them. `seq' is the number of the answer. `items'
+%% `generation' grows with each change on this node and orders what is told of them; other nodes have their own. `seq' is the number of the answer. `items'
 %% and `pending' are by the bare JID in its normal form; `pending' are requests for a subscription, with their text, and
 %% `given' those of them that an answer named: they stay as long as the answers name them, the others until they are answered.
 -type item() :: #{
@@ -44,14 +44,15 @@ from_answer(#{version := Version, items := Given} = Answer, Seq, {LUser, LServer
     #{
         version => Version,
         seq => Seq,
-        generation => generation_after(Old),
+        generation => generation(),
         items => Items,
         pending => Pending,
         given => maps:keys(Named)
     }.
 
-generation_after(none) -> 1;
-generation_after(#{generation := Generation}) -> Generation + 1.
+%% Sessions remember what they have shown, and may outlive what keeps rosters.
+generation() ->
+    erlang:unique_integer([monotonic, positive]).
 
 own_pending(none) -> #{};
 own_pending(#{pending := Pending, given := Given}) -> maps:without(Given, Pending).
@@ -102,13 +103,13 @@ with_item(Jid, #{groups := Groups} = Item, #{items := Items, pending := Pending,
 
 %% @doc With a request for a subscription that came by itself, or without the one that is there.
 -spec with_pending(binary(), Text :: binary() | none, roster()) -> roster().
-with_pending(Jid, none, #{pending := Pending, given := Given, generation := Generation} = Roster) ->
-    Roster#{pending => maps:remove(Jid, Pending), given => Given -- [Jid], generation => Generation + 1};
-with_pending(Jid, Text, #{pending := Pending, generation := Generation} = Roster) ->
-    Roster#{pending => Pending#{Jid => Text}, generation => Generation + 1}.
+with_pending(Jid, none, #{pending := Pending, given := Given} = Roster) ->
+    Roster#{pending => maps:remove(Jid, Pending), given => Given -- [Jid], generation => generation()};
+with_pending(Jid, Text, #{pending := Pending} = Roster) ->
+    Roster#{pending => Pending#{Jid => Text}, generation => generation()}.
 
-changed(#{items := Items, generation := Generation} = Roster) ->
-    Roster#{version => digest(Items), generation => Generation + 1}.
+changed(#{items := Items} = Roster) ->
+    Roster#{version => digest(Items), generation => generation()}.
 
 digest(Items) ->
     str:sha(term_to_binary(lists:sort(maps:to_list(Items)))).
