@@ -1,6 +1,7 @@
 /**
  * What the tests of rosters from end to end begin with: a broker with JetStream, the application that owns the rosters,
- * two workers, and two Prosody nodes of one cluster, a.test and b.test, that reach each other by s2s.
+ * two workers, and two servers of one cluster, a.test and b.test, that reach each other by s2s: Prosodies unless told
+ * otherwise.
  */
 import { tmpdir } from 'node:os';
 import { connect } from 'nats';
@@ -15,12 +16,14 @@ import { freePorts } from './free-port.ts';
 import { startNatsServer } from './nats-server.ts';
 import type { NatsServer } from './nats-server.ts';
 import { startProsody } from './prosody.ts';
-import type { Prosody } from './prosody.ts';
+import type { ProsodyOptions } from './prosody.ts';
 import { RosterApplication } from './roster-application.ts';
+import type { ServerKind } from './server-kind.ts';
 import { startWorkerProcess } from './worker.ts';
 import type { WorkerProcess } from './worker.ts';
 import { isFrom, xml } from './xmpp-client.ts';
 import type { Element, TestClient } from './xmpp-client.ts';
+import type { PolicyOptions, ServerOptions, XmppServer } from './xmpp-server.ts';
 
 export const prefix = 'xmpp.policy.v1';
 
@@ -31,10 +34,10 @@ export interface RosterScene {
   readonly application: RosterApplication;
   readonly workers: readonly [WorkerProcess, WorkerProcess];
   /** At a.test and b.test; the second is absent where one is enough. */
-  readonly nodes: readonly Prosody[];
+  readonly nodes: readonly XmppServer[];
   /** Between each node and the broker. */
   readonly proxies: readonly Proxy[];
-  /** Ports of the nodes' HTTP servers. */
+  /** Ports of the nodes' HTTP servers; of Prosodies only. */
   readonly httpPorts: readonly number[];
   /** Logs in at the node of the JID's domain, takes the roster and becomes available. All are disconnected by `stop`. */
   logIn(user: string, resource: string): Promise<TestClient>;
@@ -55,6 +58,8 @@ export interface Question {
 }
 
 export interface RosterSceneOptions {
+  /** Of the nodes. What is said in Lua is for Prosodies without it. */
+  readonly kind?: ServerKind;
   /** More of each worker's configuration, by section. */
   readonly worker?: (application: RosterApplication) => WorkerSections;
   /** Lua for the global section of both nodes, and for each virtual host. */
@@ -70,6 +75,12 @@ export interface WorkerSections {
   readonly operations?: Readonly<Record<string, object>>;
   readonly [section: string]: object | undefined;
 }
+
+const policy: PolicyOptions = {
+  roster: true,
+  checks: ['user-removed'],
+  timeoutsMs: { 'roster-refresh': 30_000, 'roster-set': 30_000, 'roster-subscription': 30_000 },
+};
 
 export async function startRosterScene(given: RosterSceneOptions = {}): Promise<RosterScene> {
   const stops: (() => Promise<unknown>)[] = [];
@@ -107,14 +118,25 @@ export async function startRosterScene(given: RosterSceneOptions = {}): Promise<
     const proxies = names.map(() => new Proxy(broker.port));
     const proxyPorts = await Promise.all(proxies.map((proxy) => proxy.start()));
     stops.push(() => Promise.all(proxies.map((proxy) => proxy.stop())));
-    const startNode = async (name: string, index: number): Promise<Prosody> => {
-      const node = await startProsody({
+    const startNode = async (name: string, index: number): Promise<XmppServer> => {
+      const place: ServerOptions = {
         natsUrl: `nats://127.0.0.1:${proxyPorts[index] ?? 0}`,
         host: name,
         s2sPort: s2sPorts[index] ?? 0,
         peers,
-        modules: given.modules ?? [],
-        options: `http_ports = { ${httpPorts[index] ?? 0} }
+      };
+      const startOne =
+        given.kind === undefined
+          ? startProsody({ ...place, ...inLua(name, index) })
+          : given.kind.start({ ...place, policy: { ...policy, serverName: name } });
+      const node = await startOne;
+      stops.push(() => node.stop());
+      await node.waitForOutput(/Connected to NATS/);
+      return node;
+    };
+    const inLua = (name: string, index: number): Partial<ProsodyOptions> => ({
+      modules: given.modules ?? [],
+      options: `http_ports = { ${httpPorts[index] ?? 0} }
 http_interfaces = { "127.0.0.1" }
 warder_server_name = "${name}"
 warder_nats_reconnect_max = 0.5
@@ -122,12 +144,8 @@ warder_push_paths = true
 warder_checks = { "user-removed" }
 warder_timeouts = { ["roster-refresh"] = 30, ["roster-set"] = 30, ["roster-subscription"] = 30 }
 ${given.options ?? ''}`,
-        hostOptions: `warder_roster = true\n${given.hostOptions?.(name) ?? ''}`,
-      });
-      stops.push(() => node.stop());
-      await node.waitForOutput(/Connected to NATS/);
-      return node;
-    };
+      hostOptions: `warder_roster = true\n${given.hostOptions?.(name) ?? ''}`,
+    });
     const nodes = await Promise.all(names.map(startNode));
 
     return {
@@ -167,7 +185,7 @@ function workerConfig(application: RosterApplication, more: WorkerSections): obj
   };
 }
 
-async function logIn(nodes: readonly Prosody[], user: string, resource: string): Promise<TestClient> {
+async function logIn(nodes: readonly XmppServer[], user: string, resource: string): Promise<TestClient> {
   const [username = '', domain = ''] = user.split('@');
   const node = nodes.find(({ host }) => host === domain);
   if (node === undefined) throw new Error(`nobody is at home at ${domain}`);
