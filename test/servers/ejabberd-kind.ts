@@ -17,6 +17,10 @@ export const ejabberdKind: ServerKind = {
   refusesUnbound: false,
   // Its codec has one answer to every attribute that it cannot read.
   malformedRecipient: 'bad-request',
+  untilRoomEnded: async (server, room) => {
+    const [name, domain] = room.split('@');
+    while ((await server.shell(`mod_muc:find_online_room(<<"${name}">>, <<"${domain}">>)`)) !== 'error');
+  },
   unload: async (server) =>
     void (await server.shell('[ok = gen_mod:stop_module(Host, mod_warder) || Host <- ejabberd_option:hosts()]')),
   load: async (server) =>

@@ -240,7 +240,7 @@ describe('a session that does not know yet what has become of it in a room', () 
     responder.on('join-check', () => deny);
     await bobIsLate(bob, async () => {
       await scene.server.shell(`mod_muc_admin:destroy_room(<<"${room.split('@')[0]}">>, <<"rooms.localhost">>)`);
-      while ((await processOf(room)) !== 'error');
+      await ejabberdKind.untilRoomEnded(scene.server, room);
     });
 
     expect(errorOf(await bob.reply('late'))).toEqual(forbidden);

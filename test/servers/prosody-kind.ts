@@ -13,6 +13,8 @@ export const prosodyKind: ServerKind = {
   refusesEarly: (element, id) => element.attrs['id'] === id && element.attrs['type'] === 'error',
   refusesUnbound: true,
   malformedRecipient: 'jid-malformed',
+  // It ends with the presence of who leaves.
+  untilRoomEnded: () => Promise.resolve(),
   unload: async (server) => {
     await server.shell("module:unload('warder')");
     await server.waitForOutput(/Closed the connection to NATS/);

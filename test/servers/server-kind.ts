@@ -20,6 +20,8 @@ export interface ServerKind {
   readonly refusesUnbound: boolean;
   /** The condition with which it refuses a stanza to what is no JID. */
   readonly malformedRecipient: string;
+  /** When it resolves, a room whose last occupant has left is no more, and what comes for it finds none. */
+  untilRoomEnded(server: XmppServer, room: string): Promise<void>;
   /** Takes the hook out of the running server, on all hosts, until its connection is closed. */
   unload(server: XmppServer): Promise<void>;
   /** Puts it back. */

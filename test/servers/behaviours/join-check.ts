@@ -304,8 +304,7 @@ export function checkJoins(kind: ServerKind): JoinScene {
       await responder.untilAsked('join-check', 2);
       await alice.send(xml('presence', { to: `${room}/alice`, type: 'unavailable' }));
       await alice.take('that it has left', isOwnPresence);
-      // A room may take its time to end.
-      while ((await roomsThatExist(alice)).includes(room));
+      await kind.untilRoomEnded(scene.server, room);
       letGo();
 
       expect(errorOf(await bob.reply(join.attrs['id'] ?? ''))).toEqual(forbidden);

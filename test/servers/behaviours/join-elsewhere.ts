@@ -158,6 +158,8 @@ export function checkJoinsFromElsewhere(kind: ServerKind): () => SceneOf<XmppSer
     });
 
     it('is asked about again when he has left', async () => {
+      // Else the room would end.
+      await enterRoom(await connect('alice'), room, 'alice');
       await zoeEnters('zoe');
       gateway.send(xml('presence', { from: zoe, to: `${room}/zoe`, type: 'unavailable' }));
       await gatewayGets('that he has left', (stanza) => stanza.attrs['type'] === 'unavailable');
