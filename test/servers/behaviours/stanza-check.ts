@@ -333,6 +333,20 @@ export function checkStanzas(kind: ServerKind): void {
     });
   });
 
+  describe('a message to somebody whom its sender blocks', () => {
+    it('is refused without a question', async () => {
+      const blocking = 'urn:xmpp:blocking';
+      const block = (name: string): Promise<Element> =>
+        alice.ask('set', xml(name, { xmlns: blocking }, xml('item', { jid: 'dora@localhost' })));
+      await block('block');
+      expect(await sendAndGetError(message('dora@localhost', 'hello'))).toMatchObject({ condition: 'not-acceptable' });
+      expect(responder.of('stanza-check')).toEqual([]);
+      await block('unblock');
+      await alice.settle();
+      alice.inbox.splice(0, alice.inbox.length); // the news of both, as each server has it
+    });
+  });
+
   describe('a message in a room', () => {
     const room = 'hall@rooms.localhost';
     let carol: TestClient;

@@ -36,13 +36,16 @@ stop(Host) ->
 
 %% @doc What a client sends.
 -spec user_send_packet({stanza(), session()}) -> {stanza(), session()} | {stop, {drop, session()}}.
-user_send_packet({Stanza, #{lserver := Host} = Session}) ->
+user_send_packet({Stanza, #{lserver := Host, sid := _} = Session}) ->
     case check(mod_warder_hosts:find(Host), send, Stanza, Session) of
         {pass, #presence{} = Passed} -> {Passed, mod_warder_client:sent(Passed, Session)};
         {pass, Passed} -> {Passed, Session};
         {refuse, Error} -> {stop, {drop, ejabberd_c2s:send(Session, xmpp:make_error(Stanza, Error))}};
         drop -> {stop, {drop, Session}}
-    end.
+    end;
+%% Commands such as send_message show what they send, without a session, and send it whatever is said here.
+user_send_packet(Acc) ->
+    Acc.
 
 %% @doc What is routed, by whoever. Of the whole node.
 -spec filter_packet(stanza() | drop) -> stanza() | drop | {stop, drop}.
