@@ -1,6 +1,6 @@
 /** Credentials of the broker in deploy/nats replaced while questions are asked: old and new side by side, then the old gone. */
-import { randomBytes } from 'node:crypto';
-import { cpSync, writeFileSync } from 'node:fs';
+import { randomBytes, X509Certificate } from 'node:crypto';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import type { NatsConnection } from 'nats';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -155,5 +155,27 @@ describe('credentials are replaced under load', () => {
     await load.stop();
     expect(load.failures).toEqual([]);
     await hook.close();
+  });
+
+  it('as is the certificate of the broker: new connections see it, and those that stand go on', async () => {
+    const broker = await startBroker();
+    const { keys, file } = broker.site;
+    const hook = await broker.connect('prosody-1');
+    await startWorker(broker, 'worker');
+    const load = new Load(hook);
+    keys('certificate', 'renewed', 'localhost', '127.0.0.1');
+    for (const ending of ['pem', 'key']) cpSync(file(`renewed.${ending}`), file(`server.${ending}`));
+    await broker.reload((config) => config);
+    await load.untilMoreAnswers(100);
+    await load.stop();
+    expect(load.failures).toEqual([]);
+
+    const seen: string[] = [];
+    const checkServerIdentity = (_: string, { serialNumber }: { serialNumber: string }) => void seen.push(serialNumber);
+    const after = await broker.connect('ejabberd-1', {
+      tls: { caFile: file('ca.pem'), checkServerIdentity } as object,
+    });
+    expect(seen).toEqual([new X509Certificate(readFileSync(file('renewed.pem'))).serialNumber]);
+    await Promise.all([after.close(), hook.close()]);
   });
 });
