@@ -33,7 +33,7 @@ describe('a fault inside the hook, which ejabberd lets everything pass for', () 
     const policy = { stanzaHooks: ['send', 'local', 'receive', 'offline'] as const, stanzaKinds: ['message'] as const };
     broken = await startSceneOn(ejabberdKind, {
       policy,
-      furtherHosts: [{ host: 'strict.test', policy: { ...policy, fallback } }],
+      furtherHosts: [{ host: 'strict.test', policy: { ...policy, fallback } }, { host: 'pass.test' }],
       components: { 'gateway.localhost': 'secret' },
     });
   });
@@ -81,5 +81,31 @@ describe('a fault inside the hook, which ejabberd lets everything pass for', () 
     expect(server.output()).toMatch(/Could not decide stanza-check/);
     expect(server.output()).not.toMatch(/crashed when running/);
     gateway.stop();
+  });
+
+  it('undoes no verdict: what was denied does not pass because it cannot be said', async () => {
+    const { server, responder } = broken;
+    const [dora, emil] = await Promise.all([server.connect('dora', { domain: 'pass.test' }), server.connect('emil')]);
+    responder.on('stanza-check', (asked) =>
+      String(asked['stanza']).includes('marker')
+        ? { verdict: 'allow' }
+        : { verdict: 'deny', error: { xml: '<error/>' } },
+    );
+    // What is left of the module has no function for errors.
+    const forms = [
+      '-module(mod_warder_stanza_xml).',
+      '-export([text/1]).',
+      'text(S) -> fxml:element_to_binary(xmpp:encode(S)).',
+    ];
+    await server.shell(
+      `Forms = [begin {ok, T, _} = erl_scan:string(F), {ok, P} = erl_parse:parse_form(T), P end || F <- ${JSON.stringify(forms)}], ` +
+        '{ok, M, B} = compile:forms(Forms), {module, M} = code:load_binary(M, "broken", B)',
+    );
+    await dora.send(message(emil.bare, 'denied'));
+    await dora.send(message(emil.bare, 'marker'));
+
+    await emil.take('the marker', hasBody('marker'));
+    expect(emil.inbox.map(String)).toEqual([]);
+    expect(server.output()).toMatch(/Could not act on deny/);
   });
 });

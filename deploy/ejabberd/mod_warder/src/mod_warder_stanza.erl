@@ -5,6 +5,7 @@
 -export([start/1, stop/1]).
 -export([user_send_packet/1, filter_packet/1, sm_receive_packet/1, offline_message/1]).
 
+-include("logger.hrl").
 -include("xmpp.hrl").
 
 -type session() :: ejabberd_c2s:state().
@@ -138,13 +139,13 @@ decide(Context, Hook, Stanza, Session) ->
     Request = request(Hook, Stanza),
     case mod_warder_decide:recall(Context, stanza_check, Request) of
         {ok, #{verdict := allow}} -> {pass, Stanza};
-        {ok, Verdict} -> mod_warder_verdict:apply(Context, Hook, Stanza, Verdict);
+        {ok, Verdict} -> act(Context, Hook, Stanza, Verdict);
         miss -> ask(Context, Hook, Stanza, Session, Request)
     end.
 
 ask(Context, Hook, Stanza, none, Request) ->
     Verdict = mod_warder_decide:ask(Context, stanza_check, side(Stanza), Request, mod_warder_verdict:verify(Stanza)),
-    mod_warder_verdict:apply(Context, Hook, Stanza, Verdict);
+    act(Context, Hook, Stanza, Verdict);
 ask(Context, Hook, Stanza, Session, Request) ->
     case is_blocked(Stanza, Session) of
         true ->
@@ -152,6 +153,16 @@ ask(Context, Hook, Stanza, Session, Request) ->
         false ->
             Outcome = ask(Context, Hook, Stanza, none, Request),
             of_session(mod_warder_client:is_replaced(Session), Outcome)
+    end.
+
+%% What was decided is not undone because it could not be said.
+act(Context, Hook, Stanza, #{verdict := Word} = Verdict) ->
+    try
+        mod_warder_verdict:apply(Context, Hook, Stanza, Verdict)
+    catch
+        Class:Reason:Stack ->
+            ?ERROR_MSG("Could not act on ~s:~n** ~ts", [Word, misc:format_exception(2, Class, Reason, Stack)]),
+            drop
     end.
 
 %% What the user himself blocks costs no question: his session refuses it behind this, by the very same look.
