@@ -49,6 +49,8 @@ export interface NearCacheScene {
 export interface NearCacheSceneOptions extends Omit<ServerOptions, 'natsUrl'> {
   readonly nats?: NatsServerOptions;
   readonly prefix?: string;
+  /** How many workers there are; default one. */
+  readonly workers?: number;
   /** More of the worker's configuration of `stanza-check`. */
   readonly stanzaCheck?: Readonly<Record<string, unknown>>;
 }
@@ -58,7 +60,13 @@ export async function startNearCacheScene(
   kinds: readonly [ServerKind, ...ServerKind[]],
   given: NearCacheSceneOptions = {},
 ): Promise<NearCacheScene> {
-  const { nats: brokerOptions = { jetstream: true }, prefix = 'xmpp.policy.v1', stanzaCheck = {}, ...more } = given;
+  const {
+    nats: brokerOptions = { jetstream: true },
+    prefix = 'xmpp.policy.v1',
+    stanzaCheck = {},
+    workers = 1,
+    ...more
+  } = given;
   const stops: (() => Promise<unknown>)[] = [];
   const stop = async (): Promise<void> => {
     for (const one of stops.splice(0).toReversed()) await one();
@@ -89,8 +97,13 @@ export async function startNearCacheScene(
       sources: { app: { type: 'http', url: `${application.url}/`, breaker: { failures: 1_000 } } },
       operations: { 'stanza-check': { sources: 'app', ...stanzaCheck }, 'join-check': { sources: 'app' } },
     };
-    const worker = await startWorkerProcess(broker.url, JSON.stringify(config)); // JSON is YAML
-    stops.push(() => worker.stop());
+    const startWorker = async (): Promise<WorkerProcess> => {
+      const started = await startWorkerProcess(broker.url, JSON.stringify(config)); // JSON is YAML
+      stops.push(() => started.stop());
+      return started;
+    };
+    const worker = await startWorker();
+    for (let further = 1; further < workers; further += 1) await startWorker();
     const servers: XmppServer[] = [];
     for (const kind of kinds) {
       const server = await kind.start({

@@ -73,9 +73,7 @@ remove(Host) ->
                 [] -> persistent_term:erase(?MODULE);
                 Others -> persistent_term:put(?MODULE, Others)
             end,
-        ok = release(),
-        _ = list() =:= [] andalso persistent_term:erase({?MODULE, secret}),
-        ok
+        release()
     end).
 
 alone(Change) ->
@@ -175,7 +173,7 @@ supervisor_of(Client) ->
     {_, Pid, _, _} = lists:keyfind({?MODULE, Client}, 1, supervisor:which_children(?SUPERVISOR)),
     Pid.
 
-%% The same for the same options for as long as any host is there, and nothing that the options could be guessed from.
+%% The same for the same options for as long as the node runs, and nothing that the options could be guessed from.
 name(Kind, Options) ->
     Digest = crypto:mac(hmac, sha256, secret(), term_to_binary(Options, [deterministic])),
     binary_to_atom(<<Kind/binary, (binary:encode_hex(binary:part(Digest, 0, 6)))/binary>>).

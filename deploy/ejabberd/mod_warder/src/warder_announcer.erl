@@ -3,7 +3,7 @@
 -module(warder_announcer).
 -behaviour(gen_server).
 
--export([start_link/1, changed/1, forget/1]).
+-export([start_link/1, changed/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -define(INTERVAL_MS, 1000).
@@ -33,12 +33,6 @@ start_link(Options) ->
 changed(Pid) ->
     gen_server:cast(Pid, changed).
 
-%% @doc Nothing will be announced any more.
--spec forget(Id :: atom()) -> ok.
-forget(Id) ->
-    _ = persistent_term:erase({?MODULE, boot_id, Id}),
-    ok.
-
 %% @private
 init(#{id := Id, client := Client, prefix := Prefix, name := Name, seen := Seen}) ->
     {ok, _} = timer:send_interval(?INTERVAL_MS, announce),
@@ -52,16 +46,19 @@ announce(#state{id = OfWhom, client = Client, subject = Subject, name = Name, se
     _ = warder_nats:publish(Client, Subject, warder_json:encode(Announcement)),
     State#state{announced_at = now_ms()}.
 
-%% One for each start of the node; it outlives the processes in it.
+%% The same for as long as the node runs: it outlives the processes in it.
 boot_id(OfWhom) ->
-    Key = {?MODULE, boot_id, OfWhom},
-    case persistent_term:get(Key, none) of
+    Digest = crypto:mac(hmac, sha256, secret(), atom_to_binary(OfWhom)),
+    string:lowercase(binary:encode_hex(binary:part(Digest, 0, 12))).
+
+secret() ->
+    case persistent_term:get({?MODULE, secret}, none) of
         none ->
-            Id = string:lowercase(binary:encode_hex(crypto:strong_rand_bytes(12))),
-            ok = persistent_term:put(Key, Id),
-            Id;
-        Id ->
-            Id
+            Secret = crypto:strong_rand_bytes(32),
+            ok = persistent_term:put({?MODULE, secret}, Secret),
+            Secret;
+        Secret ->
+            Secret
     end.
 
 %% @private

@@ -58,11 +58,11 @@ start_link(Name, Options) ->
 child_spec(Name, Options) ->
     #{id => Name, start => {?MODULE, start_link, [Name, Options]}}.
 
-%% @doc It was stopped and will not be started again: nothing is kept of it.
+%% @doc It was stopped and will not be started again: nothing is kept of what it has seen.
 -spec forget(Name :: atom()) -> ok.
 forget(Name) ->
     _ = persistent_term:erase({?MODULE, floor, Name}),
-    warder_announcer:forget(Name).
+    ok.
 
 %% @doc The caller is sent `{warder_change, Ref, Change, Sequence}' for each change once it is applied. `all' stands for
 %% whatever may have been missed, too. The sequence is `none' where the broker has no JetStream.
