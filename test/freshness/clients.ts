@@ -1,7 +1,7 @@
 /** The workers of a run, and what they have in common with its askers: processes, each behind proxies of its own, replaced when they end. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, openSync, closeSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Proxy } from './proxy.ts';
 
@@ -26,6 +26,9 @@ export abstract class Client {
   #child: ChildProcess | undefined;
   #exited: Promise<void> = Promise.resolve();
   #replacing: Promise<void> | undefined;
+  #isEnding = false;
+  /** What the process that ended without being told to has said last; undefined as long as none has. */
+  endedByItself: string | undefined;
 
   constructor(name: string, way: Way, folder: string) {
     this.name = name;
@@ -37,16 +40,22 @@ export abstract class Client {
 
   start(): void {
     this.starts += 1;
+    this.#isEnding = false;
+    const errors = join(this.folder, `${this.name}.${this.starts}.err`);
     const { command, args, env } = this.command();
     const stdout = openSync(join(this.folder, `${this.name}.${this.starts}.out`), 'w');
-    const stderr = openSync(join(this.folder, `${this.name}.${this.starts}.err`), 'w');
+    const stderr = openSync(errors, 'w');
     const child = spawn(command, args, { stdio: ['ignore', stdout, stderr], env: { ...process.env, ...env } });
     closeSync(stdout);
     closeSync(stderr);
     this.#child = child;
     this.#exited = new Promise((resolve) => {
-      child.once('exit', () => resolve());
-      child.once('error', () => resolve());
+      const ended = () => {
+        if (!this.#isEnding) this.endedByItself ??= `${this.name}: ${readFileSync(errors, 'utf8').slice(-2_000)}`;
+        resolve();
+      };
+      child.once('exit', ended);
+      child.once('error', ended);
     });
   }
 
@@ -63,6 +72,7 @@ export abstract class Client {
   }
 
   async #killAndStart(): Promise<void> {
+    this.#isEnding = true;
     this.signal('SIGKILL');
     await this.#exited;
     this.start();
@@ -70,6 +80,7 @@ export abstract class Client {
 
   /** Ends it: in good order, or by force when that takes long. */
   async end(): Promise<void> {
+    this.#isEnding = true;
     this.signal('SIGCONT');
     this.signal('SIGTERM');
     const force = setTimeout(() => this.signal('SIGKILL'), 5_000);

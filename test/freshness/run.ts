@@ -8,6 +8,7 @@ import { startBrokers } from './brokers.ts';
 import { Changer } from './changer.ts';
 import type { MadeChange } from './changer.ts';
 import { makeWay, Worker } from './clients.ts';
+import type { Client } from './clients.ts';
 import { pause } from './clock.ts';
 import { faults } from './faults.ts';
 import type { FaultName, Theatre } from './faults.ts';
@@ -160,10 +161,12 @@ async function breakThings(
   const applied: Record<string, number> = Object.fromEntries(settings.faults.map((name) => [name, 0]));
   const { durationMs, longestMs = durationMs, isEnough = () => true } = settings;
   const begunAtMs = performance.now();
+  const clients = [...theatre.workers, ...theatre.askers];
+  const hasEnded = ({ endedByItself }: Client): boolean => endedByItself !== undefined;
   const over = new AbortController();
   const watch = async () => {
     await pause(durationMs);
-    while (performance.now() - begunAtMs < longestMs) {
+    while (performance.now() - begunAtMs < longestMs && !clients.some(hasEnded)) {
       if (isEnough({ verdicts: await judged(), changes: made.length, applied })) break;
       await pause(lookEveryMs);
     }
@@ -188,6 +191,8 @@ async function breakThings(
     }
   };
   await Promise.all([watch(), ...Array.from({ length: settings.faultsAtOnce }, work)]);
+  const ended = clients.filter(hasEnded).map(({ endedByItself }) => endedByItself);
+  if (ended.length > 0) throw new Error(`ended without being told to: ${ended.join('; ')}`);
   return applied;
 }
 

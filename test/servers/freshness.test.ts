@@ -1,5 +1,6 @@
 /** The freshness checker with fixed seeds: what ships keeps its promises, and what is planted is found. */
 import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { faults } from '../freshness/faults.ts';
 import type { FaultName } from '../freshness/faults.ts';
@@ -59,6 +60,13 @@ const askersOf = {
   'Lua hook': { lua: 2, erlang: 0 },
   'Erlang hook': { lua: 0, erlang: 2 },
 };
+
+it('a run whose worker ends by itself is no run, and says what it said', async () => {
+  const planted = { main: join(root, 'dist/absent.js') };
+  const ends = { durationMs: second, longestMs: 60 * second, isEnough: () => false };
+  const running = runChecker({ ...usual, ...ends, seed: 3, brokers: 1, faults: [], planted });
+  await expect(running).rejects.toThrow(/worker1: [^]*absent\.js/);
+});
 
 describe('the checker finds what was planted', () => {
   it.each(plants)(
