@@ -7,8 +7,12 @@ import type { Routes } from './cache/routes.ts';
 import type { Connection } from './nats/connection.ts';
 import type { Invalidations } from './nats/invalidations.ts';
 import type { Liveness } from './nats/liveness.ts';
+import type { Members } from './nats/members.ts';
 import type { RequestServer } from './nats/serve.ts';
+import type { HookCounts } from './observe/hook-counts.ts';
+import { LatencyHistogram } from './observe/histogram.ts';
 import type { DecidedReading, Readings } from './observe/metrics.ts';
+import type { CallsReading } from './sources/source.ts';
 import { version } from './version.ts';
 import { operationNames } from './wire/operation.ts';
 
@@ -18,6 +22,11 @@ export interface Counting {
   readonly rosters: Rosters;
   readonly order: ChangeOrder;
   readonly proof: Proof;
+  readonly hooks: HookCounts;
+  readonly maxInFlight: number;
+  /** How the calls of each source stand; a source may have several ways to be called. */
+  readonly calls: { source: string; type: string; read: () => CallsReading }[];
+  members?: Members;
   routes?: Routes;
   connection?: Connection;
   liveness?: Liveness;
@@ -26,7 +35,7 @@ export interface Counting {
 }
 
 export function readingsOf(parts: Counting): Readings {
-  const { decisions, rosters, order, proof } = parts;
+  const { decisions, rosters, order, proof, hooks } = parts;
   return {
     version,
     decided: () => decidedOf(parts.routes),
@@ -49,11 +58,52 @@ export function readingsOf(parts: Counting): Readings {
       ...(parts.invalidations?.counts ?? { ticks: 0, ticksFailed: 0, foreign: 0 }),
     }),
     rosters: () => rosters.counts.all(),
+    sources: () => callsBySource(parts.calls),
+    maxInFlight: parts.maxInFlight,
+    members: () => parts.members?.report().members ?? [],
+    hooks: () => ({
+      decided: { worker: hooks.decided.worker.all(), 'near-cache': hooks.decided['near-cache'].all() },
+      failures: hooks.failures.all(),
+      fallbacks: hooks.fallbacks.all(),
+      nearCache: hooks.nearCache.all(),
+      reports: hooks.reports,
+      states: hooks.states(),
+    }),
     nats: () => ({
       connected: parts.connection?.isConnected() ?? false,
       reconnects: parts.connection?.counts.reconnects ?? 0,
       errors: parts.connection?.counts.errors ?? 0,
     }),
+  };
+}
+
+const breakerOrder = ['closed', 'half-open', 'open'] as const;
+
+type SourceReading = { source: string; type: string } & CallsReading;
+
+/** A source with several ways to be called is as bad as its worst. */
+function callsBySource(calls: Counting['calls']): Iterable<SourceReading> {
+  const bySource = new Map<string, SourceReading>();
+  for (const { source, type, read } of calls) {
+    const reading = { source, type, ...read() };
+    const before = bySource.get(source);
+    bySource.set(source, before === undefined ? reading : together(before, reading));
+  }
+  return bySource.values();
+}
+
+function together(one: SourceReading, other: SourceReading): SourceReading {
+  const waited = new LatencyHistogram();
+  waited.add(one.waited);
+  waited.add(other.waited);
+  const rank = ({ breaker }: SourceReading): number => breakerOrder.indexOf(breaker);
+  return {
+    ...one,
+    breaker: rank(one) > rank(other) ? one.breaker : other.breaker,
+    inFlight: one.inFlight + other.inFlight,
+    queued: one.queued + other.queued,
+    maxInFlight: one.maxInFlight + other.maxInFlight,
+    waited,
   };
 }
 

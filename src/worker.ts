@@ -21,6 +21,7 @@ import { startHttp } from './http/server.ts';
 import type { Push } from './http/server.ts';
 import { openConnection } from './nats/connection.ts';
 import { startFlushRequests } from './nats/flush-requests.ts';
+import { startHookStats } from './nats/hook-stats.ts';
 import { Invalidations } from './nats/invalidations.ts';
 import { Liveness } from './nats/liveness.ts';
 import { Members } from './nats/members.ts';
@@ -28,6 +29,7 @@ import { RequestServer } from './nats/serve.ts';
 import type { Answered } from './nats/serve.ts';
 import { startService } from './nats/service.ts';
 import { Health } from './observe/health.ts';
+import { HookCounts } from './observe/hook-counts.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { readingsOf } from './readings.ts';
 import type { Counting } from './readings.ts';
@@ -83,7 +85,9 @@ async function assemble(
   const freshness = { order, proof, recent, clock };
   const decisions = new Decisions(config.cache.max_decisions, freshness);
   const rosters = new Rosters(config.cache.max_rosters, freshness);
-  const counting: Counting = { decisions, rosters, order, proof };
+  const hooks = new HookCounts(clock);
+  const maxInFlight = config.limits.max_in_flight;
+  const counting: Counting = { decisions, rosters, order, proof, hooks, maxInFlight, calls: [] };
   const publish: Parts['publish'] = async (change, reason, signal) => {
     if (counting.invalidations === undefined) throw new Error('not connected to NATS yet');
     const sequence = await counting.invalidations.publish(change, reason, signal);
@@ -134,6 +138,7 @@ async function assemble(
       defaultHost: config.roster.default_host,
       changed: publishLater,
       observe: (outcome, seconds) => metrics.observeSource(name, sourceConfig.type, outcome, seconds),
+      expose: (read) => void counting.calls.push({ source: name, type: sourceConfig.type, read }),
     });
     releasers.push(() => source.stop());
     sources.set(name, source);
@@ -174,16 +179,18 @@ async function assemble(
     members.changeApplied();
     for (const source of sources.values()) source.readAgain?.();
   });
+  counting.members = members;
   members.start();
   releasers.push(() => members.stop());
 
   parts = { routes, decisions, rosters, order, proof, clock, log, stopping: stopping.signal, publish };
-  const maxInFlight = config.limits.max_in_flight;
   const server = new RequestServer({ nats, prefix, parts, clock, liveness, log, maxInFlight, onAnswered });
   server.start();
   releasers.push(() => server.stop(config.limits.drain_timeout_ms));
   const flushes = startFlushRequests({ nats, prefix, log, publish });
   releasers.push(() => flushes.stop());
+  const hookStats = startHookStats({ nats, prefix, counts: hooks });
+  releasers.push(() => hookStats.stop());
   const service = startService({ nats, prefix, id, version, stats: server.stats });
   releasers.push(() => service.stop());
   await nats.flush();

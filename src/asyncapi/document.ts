@@ -5,6 +5,7 @@
  */
 import { stringify } from 'yaml';
 import { flushSubject } from '../nats/flush-requests.ts';
+import { hookCountedSubject, hookStatsSubject } from '../nats/hook-stats.ts';
 import { membersSubject, seenSubject } from '../nats/members.ts';
 import { serviceName } from '../nats/service.ts';
 import { invalidatedSubject, invalidateSubject } from '../nats/stream.ts';
@@ -69,6 +70,7 @@ function channels(): object {
     'members',
     'flush-reply',
     'flush-failure',
+    'hook-acknowledgement',
   ];
   return {
     ...Object.fromEntries(requests),
@@ -91,6 +93,8 @@ function channels(): object {
       description: 'The payload of the request is not read.',
     },
     'ctl.flush': channel(flushSubject(prefix), 'Publish a change for me', ['flush-request']),
+    'ctl.hook-stats': channel(hookStatsSubject(prefix), 'What a hook has counted', ['hook-report']),
+    'ctl.hook-counted': channel(hookCountedSubject(prefix), 'Which report is counted', ['hook-counted']),
     services: {
       address: '$SRV.{verb}',
       title: 'The NATS service protocol',
@@ -159,6 +163,15 @@ function controlOperations(): object {
       bindings: { nats: { queue: queueGroup } },
       reply: replied(['flush-reply', 'flush-failure']),
     },
+    'count-for-hooks': {
+      action: 'receive',
+      channel: { $ref: '#/channels/ctl.hook-stats' },
+      description: 'A report is repeated, as it was, until it is acknowledged.',
+      bindings: { nats: { queue: queueGroup } },
+      reply: replied(['hook-acknowledgement']),
+    },
+    'say-counted': { action: 'send', channel: { $ref: '#/channels/ctl.hook-counted' } },
+    'hear-counted': { action: 'receive', channel: { $ref: '#/channels/ctl.hook-counted' } },
     'tell-service': {
       action: 'receive',
       channel: { $ref: '#/channels/services' },

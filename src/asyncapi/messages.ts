@@ -4,6 +4,7 @@ import { failures } from '../failures.ts';
 import { announcement, membersReport } from '../nats/members.ts';
 import { operations } from '../operations.ts';
 import { flushFailure, flushReply, flushRequest } from '../wire/flush.ts';
+import { hookAcknowledgement, hookCounted, hookReport } from '../wire/hook-stats.ts';
 import { changeMessage, tickMessage } from '../wire/invalidation.ts';
 import { operationNames } from '../wire/operation.ts';
 import type { Operation } from '../wire/operation.ts';
@@ -46,6 +47,9 @@ export function schemas(): Record<string, JsonSchema> {
     ['flush-failure', flushFailure],
     ['seen', announcement],
     ['members', membersReport],
+    ['hook-report', hookReport],
+    ['hook-acknowledgement', hookAcknowledgement],
+    ['hook-counted', hookCounted],
     ['service-report', serviceReport],
   ];
   return Object.fromEntries(types.map(([name, type]) => [name, jsonSchemaOf(type)]));
@@ -64,6 +68,9 @@ const particular: Record<string, { summary: string; contentType?: string; header
   'flush-failure': { summary: 'What could not be published, and why' },
   seen: { summary: 'Who is there, and what it has seen' },
   members: { summary: 'The last announcement of everyone who was heard in the last 30 seconds', contentType: json },
+  'hook-report': { summary: 'What a hook has counted since its last report that was acknowledged' },
+  'hook-acknowledgement': { summary: 'The report of this number is counted' },
+  'hook-counted': { summary: 'One worker to the others: that report is counted' },
   'service-report': { summary: 'ADR-32', contentType: json },
 };
 

@@ -22,7 +22,7 @@ import type { Operation } from '../wire/operation.ts';
 import type { Reply } from '../wire/replies.ts';
 import type { Liveness } from './liveness.ts';
 import { createOperationStats } from './stats.ts';
-import type { OperationStats } from './stats.ts';
+import type { OperationStats, ShedReason } from './stats.ts';
 import { isInbox, queueGroup, requestSubject } from './subjects.ts';
 
 /** One request and what became of it, for who wants to watch. */
@@ -170,9 +170,15 @@ export class RequestServer {
     exchange.request = request;
     const deadlineMs = liveness.aliveAtMs + request.budget_ms;
     if (exchange.startedMs >= deadlineMs)
-      throw new Failure('expired', 'the budget had passed when the request was read');
-    if (this.#inFlight.size >= maxInFlight) throw new Failure('overloaded', `${maxInFlight} requests are in flight`);
+      throw this.#shed(exchange, 'expired', 'the budget had passed when the request was read');
+    if (this.#inFlight.size >= maxInFlight)
+      throw this.#shed(exchange, 'overloaded', `${maxInFlight} requests are in flight`);
     return row.check(request, { askedAtMs: exchange.startedMs, deadlineMs }, parts);
+  }
+
+  #shed({ operation }: Exchange, reason: ShedReason, detail: string): Failure {
+    this.stats[operation].shed[reason] += 1;
+    return new Failure(reason, detail);
   }
 
   #respond(exchange: Exchange, reply: Reply): void {

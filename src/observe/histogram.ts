@@ -21,4 +21,11 @@ export class LatencyHistogram {
     this.sumSeconds += seconds;
     this.count += 1;
   }
+
+  /** All that another has observed. */
+  add(other: LatencyHistogram): void {
+    other.counts.forEach((count, index) => (this.counts[index] = (this.counts[index] ?? 0) + count));
+    this.sumSeconds += other.sumSeconds;
+    this.count += other.count;
+  }
 }

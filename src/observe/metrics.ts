@@ -2,9 +2,11 @@
  * Every metric that a worker exports. What is counted on the way of a request is a plain number elsewhere and read here
  * at the scrape; what happens seldom (a call to a source) is counted here directly. No JID and no room is ever a label.
  */
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import { latencyBoundsSeconds } from './histogram.ts';
 import type { LatencyHistogram } from './histogram.ts';
+import type { HookCount, HookState } from './hook-counts.ts';
+import { plainMetricsOf } from './plain-metrics.ts';
 
 /** How often a verdict was given. */
 export interface DecidedReading {
@@ -23,6 +25,7 @@ export interface Readings {
     operation: string;
     latency: LatencyHistogram;
     failures: Record<string, number>;
+    shed: Record<string, number>;
   }>;
   readonly caches: () => Iterable<{
     cache: string;
@@ -52,6 +55,26 @@ export interface Readings {
   };
   readonly rosters: () => Iterable<{ reason: string; outcome: string; count: number }>;
   readonly nats: () => { connected: boolean; reconnects: number; errors: number };
+  readonly sources: () => Iterable<{
+    source: string;
+    type: string;
+    breaker: 'closed' | 'half-open' | 'open';
+    inFlight: number;
+    queued: number;
+    maxInFlight: number;
+    waited: LatencyHistogram;
+  }>;
+  readonly maxInFlight: number;
+  /** Who is heard: of workers and hooks. */
+  readonly members: () => Iterable<{ kind: 'worker' | 'hook'; name: string; seen: number }>;
+  readonly hooks: () => {
+    decided: { worker: Iterable<HookCount>; 'near-cache': Iterable<HookCount> };
+    failures: Iterable<HookCount>;
+    fallbacks: Iterable<HookCount>;
+    nearCache: Iterable<HookCount>;
+    reports: Readonly<Record<string, number>>;
+    states: Iterable<HookState>;
+  };
 }
 
 export interface Metrics {
@@ -64,28 +87,7 @@ export function createMetrics(readings: Readings): Metrics {
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
 
-  const counter = <L extends string>(name: string, help: string, labelNames: L[], read: (set: Setter<L>) => void) =>
-    new Counter({
-      name,
-      help,
-      labelNames,
-      registers,
-      collect() {
-        this.reset();
-        read((labels, value) => this.inc(labels, value));
-      },
-    });
-  const gauge = <L extends string>(name: string, help: string, labelNames: L[], read: (set: Setter<L>) => void) =>
-    new Gauge({
-      name,
-      help,
-      labelNames,
-      registers,
-      collect() {
-        this.reset();
-        read((labels, value) => this.set(labels, value));
-      },
-    });
+  const { counter, gauge, histogram } = plainMetricsOf(registry);
 
   gauge('warder_build_info', 'Always 1; the version is in the label.', ['version'], (set) =>
     set({ version: readings.version }, 1),
@@ -209,7 +211,106 @@ export function createMetrics(readings: Readings): Metrics {
     ['reason', 'outcome'],
     (set) => each(readings.rosters(), ({ reason, outcome, count }) => set({ reason, outcome }, count)),
   );
-  registry.registerMetric(requestDuration(readings) as unknown as Histogram);
+  histogram(
+    'warder_request_duration_seconds',
+    'From the arrival of a request in the process to its reply.',
+    ['operation'],
+    () => map(readings.operations(), ({ operation, latency }) => ({ labels: { operation }, latency })),
+  );
+  counter(
+    'warder_requests_shed_total',
+    'Requests that were not begun: too many were in flight, or their budget had passed.',
+    ['operation', 'reason'],
+    (set) =>
+      each(readings.operations(), ({ operation, shed }) =>
+        each(Object.entries(shed), ([reason, count]) => set({ operation, reason }, count)),
+      ),
+  );
+  gauge('warder_in_flight_requests_max', 'Above it a request is answered with overloaded.', [], (set) =>
+    set({}, readings.maxInFlight),
+  );
+  gauge(
+    'warder_source_breaker_state',
+    'The circuit of a source: 0 closed, 1 trying whether it is back, 2 open.',
+    ['source', 'type'],
+    (set) =>
+      each(readings.sources(), ({ source, type, breaker }) =>
+        set({ source, type }, breaker === 'closed' ? 0 : breaker === 'half-open' ? 1 : 2),
+      ),
+  );
+  gauge('warder_source_calls_in_flight', 'Calls of a source under way.', ['source', 'type'], (set) =>
+    each(readings.sources(), ({ source, type, inFlight }) => set({ source, type }, inFlight)),
+  );
+  gauge('warder_source_calls_in_flight_max', 'Calls that a source takes at once.', ['source', 'type'], (set) =>
+    each(readings.sources(), ({ source, type, maxInFlight }) => set({ source, type }, maxInFlight)),
+  );
+  gauge('warder_source_calls_queued', 'Calls that wait for a place at their source.', ['source', 'type'], (set) =>
+    each(readings.sources(), ({ source, type, queued }) => set({ source, type }, queued)),
+  );
+  histogram(
+    'warder_source_queue_wait_seconds',
+    'How long calls waited for a place at their source.',
+    ['source', 'type'],
+    () => map(readings.sources(), ({ source, type, waited }) => ({ labels: { source, type }, latency: waited })),
+  );
+  gauge('warder_members', 'Workers and hooks that this worker hears.', ['kind'], (set) => {
+    const counts = { worker: 0, hook: 0 };
+    each(readings.members(), ({ kind }) => (counts[kind] += 1));
+    each(Object.entries(counts), ([kind, count]) => set({ kind }, count));
+  });
+
+  // What hooks have counted: each report by one worker, so that the sum over workers is the truth. The gauges of a hook
+  // are exported by every worker, and are gone when it is.
+  gauge('warder_hook_info', 'Always 1, while the hook is heard.', ['node', 'kind', 'version'], (set) =>
+    each(readings.hooks().states, ({ node, kind, version }) => set({ node, kind, version }, 1)),
+  );
+  gauge('warder_hook_seen', 'The highest number of the stream that a hook has applied.', ['node'], (set) =>
+    each(readings.members(), ({ kind, name, seen }) => (kind === 'hook' ? set({ node: name }, seen) : undefined)),
+  );
+  counter(
+    'warder_hook_decisions_total',
+    'Answers that hooks acted on, from workers and from what they remember.',
+    ['node', 'operation', 'verdict', 'by'],
+    (set) =>
+      each(Object.entries(readings.hooks().decided), ([by, counts]) =>
+        each(counts, ({ node, operation, word, count }) => set({ node, operation, verdict: word, by }, count)),
+      ),
+  );
+  counter(
+    'warder_hook_failures_total',
+    'Questions of hooks that were not answered, by what happened.',
+    ['node', 'operation', 'kind'],
+    (set) =>
+      each(readings.hooks().failures, ({ node, operation, word, count }) =>
+        set({ node, operation, kind: word }, count),
+      ),
+  );
+  counter(
+    'warder_hook_fallbacks_total',
+    'What hooks did without an answer.',
+    ['node', 'operation', 'fallback'],
+    (set) =>
+      each(readings.hooks().fallbacks, ({ node, operation, word, count }) =>
+        set({ node, operation, fallback: word }, count),
+      ),
+  );
+  counter(
+    'warder_hook_near_cache_events_total',
+    'What the near caches did: hit, miss, unproved (remembered, but not proved fresh), eviction, gap, clear.',
+    ['node', 'event'],
+    (set) => each(readings.hooks().nearCache, ({ node, word, count }) => set({ node, event: word }, count)),
+  );
+  for (const [name, help, read] of hookGauges) {
+    gauge(name, help, ['node'], (set) =>
+      each(readings.hooks().states, ({ node, gauges }) => {
+        const value = gauges[read];
+        if (value !== undefined) set({ node }, value);
+      }),
+    );
+  }
+  counter('warder_hook_reports_total', 'Reports of hooks, by what became of them here.', ['outcome'], (set) =>
+    each(Object.entries(readings.hooks().reports), ([outcome, count]) => set({ outcome }, count)),
+  );
 
   const sourceCalls = new Histogram({
     name: 'warder_source_call_duration_seconds',
@@ -224,40 +325,20 @@ export function createMetrics(readings: Readings): Metrics {
   };
 }
 
-type Setter<L extends string> = (labels: Record<L, string>, value: number) => void;
+/** By the name of the metric. */
+const hookGauges = [
+  ['warder_hook_near_cache_entries', 'Decisions that a hook remembers.', 'near_cache_entries'],
+  ['warder_hook_near_cache_entries_max', 'The configured bound of it.', 'near_cache_max'],
+  ['warder_hook_pending_requests', 'Questions of a hook that wait for an answer.', 'pending'],
+  ['warder_hook_rosters_online', 'Users whose rosters a hook keeps.', 'rosters_online'],
+  ['warder_hook_rosters_due', 'Rosters that a hook has to ask for again.', 'rosters_due'],
+  ['warder_hook_connected_seconds', 'How long the connection of a hook to NATS stands.', 'connected_s'],
+] as const;
+
+function map<T, U>(items: Iterable<T>, change: (item: T) => U): U[] {
+  return Array.from(items, change);
+}
 
 function each<T>(items: Iterable<T>, visit: (item: T) => void): void {
   for (const item of items) visit(item);
-}
-
-/** What a registry asks of a metric, made from histograms in plain numbers. */
-function requestDuration(readings: Readings): object {
-  const name = 'warder_request_duration_seconds';
-  return {
-    name,
-    help: 'From the arrival of a request in the process to its reply.',
-    type: 'histogram',
-    aggregator: 'sum',
-    labelNames: ['operation'],
-    reset: () => undefined,
-    get: async () => ({
-      name,
-      help: 'From the arrival of a request in the process to its reply.',
-      type: 'histogram',
-      aggregator: 'sum',
-      values: [...readings.operations()].flatMap(({ operation, latency }) => {
-        let below = 0;
-        const buckets = [...latency.counts].map((count, index) => {
-          below += count;
-          const le = latencyBoundsSeconds[index] ?? '+Inf';
-          return { metricName: `${name}_bucket`, labels: { operation, le }, value: below };
-        });
-        return [
-          ...buckets,
-          { metricName: `${name}_sum`, labels: { operation }, value: latency.sumSeconds },
-          { metricName: `${name}_count`, labels: { operation }, value: latency.count },
-        ];
-      }),
-    }),
-  };
 }

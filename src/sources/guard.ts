@@ -12,6 +12,7 @@ import {
   handleWhen,
 } from 'cockatiel';
 import type { CallOptions } from '../config/call-options.ts';
+import { LatencyHistogram } from '../observe/histogram.ts';
 import { Deadline } from './deadline.ts';
 import { SourceUnavailable } from './source.ts';
 import type { Call, SourceContext, SourceOutcome } from './source.ts';
@@ -31,6 +32,14 @@ export interface Guard {
  */
 const opensTheCircuit: ReadonlySet<SourceOutcome> = new Set(['timeout', 'unreachable', 'bad-status']);
 
+/** Isolated is what somebody else's hand would do to a circuit; here nobody does. */
+const breakerWords = {
+  [CircuitState.Closed]: 'closed',
+  [CircuitState.HalfOpen]: 'half-open',
+  [CircuitState.Open]: 'open',
+  [CircuitState.Isolated]: 'open',
+} as const;
+
 /**
  * @param target what is called, for messages: without credentials
  * @param asUnavailable what a failure of the work is called; what is no failure of a call, a mistake of ours, stays what it is
@@ -41,7 +50,7 @@ export function createGuard(
   context: SourceContext,
   asUnavailable: (error: unknown) => unknown,
 ): Guard {
-  const { log, clock, observe } = context;
+  const { log, clock, observe, expose } = context;
   const places = bulkhead(options.max_concurrent, options.max_queued);
   const breaker = circuitBreaker(
     handleWhen((error) => error instanceof SourceUnavailable && opensTheCircuit.has(error.outcome)),
@@ -52,6 +61,14 @@ export function createGuard(
   );
   breaker.onBreak(() => log.warn({ target, retry_after_ms: options.breaker.half_open_after_ms }, 'circuit opened'));
   breaker.onReset(() => log.info({ target }, 'circuit closed'));
+  const waited = new LatencyHistogram();
+  expose(() => ({
+    breaker: breakerWords[breaker.state],
+    inFlight: options.max_concurrent - places.executionSlots,
+    queued: options.max_queued - places.queueSlots,
+    maxInFlight: options.max_concurrent,
+    waited,
+  }));
 
   async function attempt<T>(work: (deadline: Deadline) => Promise<T>, deadline: Deadline): Promise<T> {
     try {
@@ -65,6 +82,7 @@ export function createGuard(
     // One trial call at a time finds out whether the source is back. Others would wait for it, without any bound.
     if (breaker.state === CircuitState.HalfOpen) throw new BrokenCircuitError();
     let asked = false;
+    const calledAtMs = clock.now();
     const deadline = new Deadline(options.timeout_ms, call.signal, () =>
       asked
         ? new SourceUnavailable('timeout', `no answer of ${target} within ${options.timeout_ms} ms`)
@@ -73,6 +91,7 @@ export function createGuard(
     const place = () =>
       places.execute(() => {
         asked = true;
+        waited.observe((clock.now() - calledAtMs) / 1_000);
         // While a connection is being made, aborting has no effect: the place must not be held until that ends.
         return Promise.race([attempt(work, deadline), deadline.passed]);
       }, deadline.signal);

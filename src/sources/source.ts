@@ -9,6 +9,7 @@
 import type { Logger } from 'pino';
 import type { Change } from '../changes.ts';
 import type { Clock } from '../clock.ts';
+import type { LatencyHistogram } from '../observe/histogram.ts';
 import type { Jid } from '../wire/jid.ts';
 import type { Decision, Roster, Scope } from '../wire/replies.ts';
 import type { JoinCheck, RosterSet, RosterSubscription, SessionCheck, StanzaCheck } from '../wire/requests.ts';
@@ -115,6 +116,17 @@ export interface Source {
   stop(): Promise<void>;
 }
 
+/** How a source's calls stand at this moment. For the metrics. */
+export interface CallsReading {
+  readonly breaker: 'closed' | 'half-open' | 'open';
+  readonly inFlight: number;
+  /** Calls that wait for a place. */
+  readonly queued: number;
+  readonly maxInFlight: number;
+  /** How long calls waited for their place, those that did not have to included. */
+  readonly waited: LatencyHistogram;
+}
+
 /** What every source is given when it is made. */
 export interface SourceContext {
   readonly name: string;
@@ -131,6 +143,8 @@ export interface SourceContext {
   readonly changed: (change: Change, reason: string) => Promise<void>;
   /** One call has ended. For the metrics. */
   readonly observe: (outcome: SourceOutcome | 'ok', seconds: number) => void;
+  /** Its calls can be looked at from now on. For the metrics. */
+  readonly expose: (read: () => CallsReading) => void;
 }
 
 /** What happened to a call, for metrics and log; a closed set. */

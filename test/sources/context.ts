@@ -7,7 +7,7 @@ import { monotonicClock } from '../../src/clock.ts';
 import type { SourceConfig } from '../../src/config/sources.ts';
 import { sourceConfig } from '../../src/config/sources.ts';
 import { createSource } from '../../src/sources/registry.ts';
-import type { Source, SourceContext, SourceOutcome } from '../../src/sources/source.ts';
+import type { CallsReading, Source, SourceContext, SourceOutcome } from '../../src/sources/source.ts';
 
 /** None takes a second, but the machine may be busy with everything else. */
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
@@ -16,6 +16,8 @@ export interface Told {
   readonly outcomes: (SourceOutcome | 'ok')[];
   readonly changes: Change[];
   readonly log: string[];
+  /** How its calls can be looked at. */
+  readonly calls: (() => CallsReading)[];
   /** Resolves once it holds; looked at whenever the source has told something. */
   until(holds: () => boolean): Promise<void>;
 }
@@ -31,6 +33,7 @@ export function testContext(): SourceContext & { readonly told: Told } {
     outcomes: [],
     changes: [],
     log: [],
+    calls: [],
     async until(holds) {
       while (!holds()) await new Promise<void>((resolve) => waiting.push(resolve));
     },
@@ -57,6 +60,7 @@ export function testContext(): SourceContext & { readonly told: Told } {
       told.outcomes.push(outcome);
       wake();
     },
+    expose: (read) => void told.calls.push(read),
     told,
   };
 }
