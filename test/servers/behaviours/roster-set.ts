@@ -7,6 +7,7 @@ import { holdRosters, logIn } from '../roster-responder.ts';
 import type { HeldItem, HeldRosters } from '../roster-responder.ts';
 import { isPresence, isPush, isPushOf, itemsIn, rosterQuery } from '../roster-scene.ts';
 import type { ShownItem } from '../roster-scene.ts';
+import { openStream } from '../raw-xmpp.ts';
 import { errorOf, hasBody, isFrom, message, xml } from '../xmpp-client.ts';
 import type { Element, TestClient } from '../xmpp-client.ts';
 import type { ServerKind } from '../server-kind.ts';
@@ -291,6 +292,29 @@ export function setContacts(kind: ServerKind): void {
         { user: 'gerd@localhost', direction: 'in', action: 'unsubscribed' },
         { user: 'gerd@localhost', direction: 'in', action: 'unsubscribe' },
       ]);
+    });
+  });
+
+  describe('a user whose account is removed', () => {
+    it('takes his subscriptions back, so that nobody goes on waiting for him', async () => {
+      rosters.put('leaving@localhost', [{ jid: 'staying@localhost', subscription: 'both' }]);
+      rosters.put('staying@localhost', [{ jid: 'leaving@localhost', subscription: 'both' }]);
+      const staying = await logIn(scene.server, 'staying', 'phone');
+      await scene.server.register('leaving');
+      const leaving = await openStream(scene.server.port, 'localhost');
+      await leaving.authenticate('leaving');
+      await leaving.bind('phone');
+      leaving.write("<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>");
+      await leaving.take('the roster', ({ attrs }) => attrs['id'] === 'roster');
+      await scene.server.unregister('leaving');
+
+      await staying.take('the push', isPushOf('leaving@localhost', { subscription: 'none' }));
+      await responder.untilAsked('roster-subscription', 2);
+      const told = responder
+        .of('roster-subscription')
+        .map(({ user, direction, action }) => `${String(user)} ${String(direction)} ${String(action)}`);
+      expect(told.toSorted()).toEqual(['staying@localhost in unsubscribe', 'staying@localhost in unsubscribed']);
+      leaving.vanish();
     });
   });
 

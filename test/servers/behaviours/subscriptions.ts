@@ -91,7 +91,7 @@ export function askAboutSubscriptions(kind: ServerKind): void {
     rosters.put(`${username}@${domain}`, items);
     const phone = await logIn(ours, username, 'phone', domain);
     const tablet = await logIn(ours, username, 'tablet', domain);
-    await phone.settle();
+    for (const device of [phone, tablet]) await device.settle();
     for (const device of [phone, tablet]) device.inbox.length = 0;
     return { bare: phone.bare, phone, tablet, devices: [phone, tablet] };
   }

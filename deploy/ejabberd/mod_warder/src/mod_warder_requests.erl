@@ -43,7 +43,9 @@ ask(Request, #{user := {_, LServer}} = Event) ->
 %% @doc The contact has taken it back: whatever the answer, the request is not heard of again.
 -spec withdraw(User :: {LUser :: binary(), LServer :: binary()}, Contact :: binary()) -> ok.
 withdraw({_, LServer} = User, Contact) ->
-    gen_server:cast(process(LServer), {withdraw, {User, Contact}}).
+    %% It is asked about where its sender was at that time.
+    abcast = gen_server:abcast(ejabberd_cluster:get_nodes(), process(LServer), {withdraw, {User, Contact}}),
+    ok.
 
 process(LServer) -> gen_mod:get_module_proc(LServer, ?MODULE).
 

@@ -1,7 +1,7 @@
 %%% A user's roster wherever in the cluster he is online: each node holds one for its own sessions.
 -module(mod_warder_roster_nodes).
 
--export([contact/3, current_contact/3, change/4]).
+-export([roster/2, contact/3, current_contact/3, change/4]).
 %% For other nodes.
 -export([change_here/4]).
 -export_type([known/0]).
@@ -13,25 +13,33 @@
 -type known() :: {mod_warder_roster_items:item() | none, Requests :: boolean()} | unknown.
 
 %% @doc Asks no worker, so that of who is offline nothing is known.
+-spec roster(LUser :: binary(), LServer :: binary()) -> {ok, mod_warder_roster_items:roster()} | none.
+roster(LUser, LServer) ->
+    case mod_warder_roster_state:get(LUser, LServer) of
+        {ok, Roster} -> {ok, Roster};
+        none -> elsewhere(others(LUser, LServer), LUser, LServer)
+    end.
+
+elsewhere([], _LUser, _LServer) ->
+    none;
+elsewhere([Node | Nodes], LUser, LServer) ->
+    try erpc:call(Node, mod_warder_roster_state, get, [LUser, LServer], ?TIMEOUT_MS) of
+        {ok, Roster} -> {ok, Roster};
+        none -> elsewhere(Nodes, LUser, LServer)
+    catch
+        _:_ -> elsewhere(Nodes, LUser, LServer)
+    end.
+
+%% @doc As {@link roster/2}.
 -spec contact(LUser :: binary(), LServer :: binary(), Contact :: binary()) -> known().
 contact(LUser, LServer, Contact) ->
-    case mod_warder_roster_state:get(LUser, LServer) of
+    case roster(LUser, LServer) of
         {ok, Roster} -> of_roster(Contact, Roster);
-        none -> elsewhere(others(LUser, LServer), LUser, LServer, Contact)
+        none -> unknown
     end.
 
 of_roster(Contact, #{items := Items, pending := Pending}) ->
     {maps:get(Contact, Items, none), is_map_key(Contact, Pending)}.
-
-elsewhere([], _LUser, _LServer, _Contact) ->
-    unknown;
-elsewhere([Node | Nodes], LUser, LServer, Contact) ->
-    try erpc:call(Node, mod_warder_roster_state, get, [LUser, LServer], ?TIMEOUT_MS) of
-        {ok, Roster} -> of_roster(Contact, Roster);
-        none -> elsewhere(Nodes, LUser, LServer, Contact)
-    catch
-        _:_ -> elsewhere(Nodes, LUser, LServer, Contact)
-    end.
 
 %% @doc Of who is offline, the workers are asked. Takes as long as that may.
 -spec current_contact(LUser :: binary(), LServer :: binary(), Contact :: binary()) -> known().

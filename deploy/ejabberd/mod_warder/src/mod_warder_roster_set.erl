@@ -45,7 +45,8 @@ context(LServer) ->
 -spec user_send_packet({stanza() | drop, state()}) -> {stanza() | drop, state()} | {stop, {drop, state()}}.
 user_send_packet({#iq{type = set, to = To, sub_els = [Query]} = Iq, #{jid := Jid, lserver := LServer} = State} = Acc) ->
     IsOwn = jid:tolower(To) =:= jid:tolower(jid:remove_resource(Jid)) andalso xmpp:get_ns(Query) =:= ?NS_ROSTER,
-    case IsOwn andalso context(LServer) of
+    %% Who may change nothing here hears so from mod_roster.
+    case IsOwn andalso mod_warder_subscriptions:may_change(Jid) andalso context(LServer) of
         #{} = Context -> {stop, {drop, ejabberd_c2s:send(State, answer(Context, Iq, Jid))}};
         _ -> Acc
     end;
@@ -175,7 +176,7 @@ apply_change(#{contact := Contact, remove := true}, Verdict, #jid{luser = LUser,
     case mod_warder_roster_nodes:contact(LUser, LServer, Contact) of
         {#{} = Item, Requests} ->
             IsDone = change(LUser, LServer, Verdict, {?MODULE, remove, [Contact]}),
-            _ = IsDone andalso take_back(jid:make(LUser, LServer), jid:decode(Contact), Item, Requests),
+            _ = IsDone andalso mod_warder_contacts:take_back({LUser, LServer}, Contact, Item, Requests),
             IsDone;
         _ ->
             not_found
@@ -191,15 +192,6 @@ apply_change(#{contact := Contact} = Change, Verdict, #jid{luser = LUser, lserve
 
 change(LUser, LServer, Verdict, Step) ->
     mod_warder_roster_nodes:change(LUser, LServer, maps:get(seq, Verdict, 0), Step).
-
-%% The subscriptions go both ways (RFC 6121, section 2.5.2).
-take_back(User, Contact, #{ask := Ask} = Item, Requests) ->
-    Granted = Requests orelse mod_warder_roster_items:may_see(Item),
-    Asked = Ask =:= subscribe orelse mod_warder_roster_items:sees(Item),
-    [
-        ejabberd_router:route(mod_warder_exempt:own(#presence{type = Type, from = User, to = Contact}))
-     || {true, Type} <- [{Granted, unsubscribed}, {Asked, unsubscribe}]
-    ].
 
 %% @private In the process of the roster, as the others below.
 -spec set(binary(), binary(), [binary()], Roster) -> Roster when Roster :: mod_warder_roster_items:roster().

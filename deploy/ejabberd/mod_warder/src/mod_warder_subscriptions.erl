@@ -1,12 +1,12 @@
 %%% Subscriptions between users: asked about before anything of them happens here, on their way out where they are sent
 %%% and on their way in where they arrive, which are two questions. Taking one back always passes, and the workers are
-%%% told. What they make of a roster is said in mod_warder_subscription; mod_roster hears of none.
+%%% told. mod_roster hears of none.
 -module(mod_warder_subscriptions).
 
 -export([start/1, stop/1]).
--export([answered/3, report/2, side/1]).
-%% For hooks, and for the processes of rosters.
--export([user_send_packet/1, roster_out_subscription/1, roster_in_subscription/2, step/5]).
+-export([answered/3, report/2, side/1, may_change/1]).
+%% For hooks.
+-export([user_send_packet/1, roster_out_subscription/1, roster_in_subscription/2, remove_user/2]).
 
 -include("logger.hrl").
 -include("xmpp.hrl").
@@ -24,7 +24,11 @@
 -type state() :: ejabberd_c2s:state().
 
 -define(HOOKS, [
-    {user_send_packet, ?SEND_SEQ}, {roster_out_subscription, ?ROSTER_SEQ}, {roster_in_subscription, ?ROSTER_SEQ}
+    {user_send_packet, ?SEND_SEQ},
+    {roster_out_subscription, ?ROSTER_SEQ},
+    {roster_in_subscription, ?ROSTER_SEQ},
+    %% Before the sessions end.
+    {remove_user, ?ROSTER_SEQ}
 ]).
 
 -spec start(Host :: binary()) -> ok.
@@ -54,38 +58,46 @@ answered(Seq, Known, Presence) ->
 -spec user_send_packet({stanza() | drop, state()}) -> {stanza() | drop, state()} | {stop, {drop, state()}}.
 user_send_packet({#presence{type = Type} = Presence, #{lserver := LServer} = State} = Acc) when ?IS_SUBSCRIPTION(Type) ->
     Event = event(out, Presence),
-    case context(LServer) of
-        none -> Acc;
-        Context -> send(is_self(Event), Context, Event, Presence, State)
+    case not is_self(Event) andalso context(LServer) of
+        #{} = Context -> send(Context, Event, Presence, State);
+        _ -> Acc
     end;
 user_send_packet(Acc) ->
     Acc.
 
-send(true, _Context, _Event, Presence, State) ->
-    {Presence, State};
-send(false, _Context, #{action := Action} = Event, Presence, State)
+send(_Context, #{action := Action} = Event, Presence, State)
     when Action =:= unsubscribe; Action =:= unsubscribed
 ->
     ok = mod_warder_relations:tell(Event),
     {Presence, State};
-send(false, Context, Event, Presence, State) ->
+send(Context, Event, Presence, State) ->
     Act = fun(Verdict) -> sent(Verdict, Event, Presence, State) end,
     mod_warder_decide:guarded(
         Context,
         ?OPERATION,
         local,
         fun() ->
-            case is_blocked(Presence, State) of
-                true -> {stop, {drop, refuse(Presence, blocked(State), State)}};
-                false -> Act(mod_warder_relations:ask(Context, local, Event))
+            case {may_change(Presence#presence.from), is_blocked(Presence, State)} of
+                {false, _} -> {stop, {drop, refuse(Presence, forbidden(State), State)}};
+                {true, true} -> {stop, {drop, refuse(Presence, blocked(State), State)}};
+                {true, false} -> Act(mod_warder_relations:ask(Context, local, Event))
             end
         end,
         Act
     ).
 
+%% @doc Whether the operator lets the user change his contacts.
+-spec may_change(jid:jid()) -> boolean().
+may_change(#jid{lserver = LServer} = User) ->
+    gen_mod:is_loaded(LServer, mod_roster) andalso
+        acl:match_rule(LServer, mod_roster_opt:access(LServer), jid:remove_resource(User)) =:= allow.
+
 %% What he blocks by himself is no question.
 is_blocked(Presence, #{lserver := LServer} = State) ->
     ejabberd_hooks:run_fold(privacy_check_packet, LServer, allow, [State, Presence, out]) =:= deny.
+
+forbidden(#{lang := Lang}) ->
+    xmpp:err_forbidden(<<"Access denied by service policy">>, Lang).
 
 blocked(#{lang := Lang}) ->
     xmpp:err_not_acceptable(<<"Your active privacy list has denied the routing of this stanza.">>, Lang).
@@ -107,7 +119,7 @@ roster_out_subscription(#presence{from = #jid{lserver = LServer}} = Presence) ->
             ok;
         _ ->
             Event = event(out, Presence),
-            _ = is_self(Event) orelse change(Event, seq(Presence)),
+            _ = is_self(Event) orelse mod_warder_contacts:change(Event, seq(Presence)),
             stop
     end.
 
@@ -170,7 +182,7 @@ act(unknown, _Event, _Presence) ->
     true;
 act(#{changed := IsChange, reply := Reply}, #{action := Action} = Event, Presence) ->
     ok = reply(Reply, Event),
-    case IsChange andalso change(Event, seq(Presence)) of
+    case IsChange andalso mod_warder_contacts:change(Event, seq(Presence)) of
         %% A request that is open is shown with the roster.
         true -> Action =/= subscribe;
         false -> IsChange
@@ -185,27 +197,26 @@ reply(subscribed, #{user := {LUser, LServer}, contact := Contact}) ->
     _ = [ejabberd_c2s:resend_presence(Session, To) || {_, Session} <- ejabberd_sm:get_session_sids(LUser, LServer)],
     ok.
 
-change(#{user := {LUser, LServer}, contact := Contact} = Event, Seq) ->
-    #{direction := Direction, action := Action, text := Text} = Event,
-    Step = {?MODULE, step, [Contact, Direction, Action, Text]},
-    mod_warder_roster_nodes:change(LUser, LServer, Seq, Step).
-
-%% @private In the process of the roster.
--spec step(
-    Contact :: binary(), mod_warder_subscription:direction(), mod_warder_subscription:action(), Text :: binary(), Roster
-) -> Roster when Roster :: mod_warder_roster_items:roster().
-step(Contact, Direction, Action, Text, #{items := Items, pending := Pending} = Roster) ->
-    Item = maps:get(Contact, Items, none),
-    Requests = is_map_key(Contact, Pending),
-    #{item := Next, requests := NextRequests} = mod_warder_subscription:next(Direction, Action, Item, Requests),
-    with_requests(Contact, Text, Requests, NextRequests, with_item(Contact, Item, Next, Roster)).
-
-with_item(_Contact, Item, Item, Roster) -> Roster;
-with_item(Contact, _Item, Next, Roster) -> mod_warder_roster_items:with_item(Contact, Next, Roster).
-
-with_requests(_Contact, _Text, Requests, Requests, Roster) -> Roster;
-with_requests(Contact, Text, _, true, Roster) -> mod_warder_roster_items:with_pending(Contact, Text, Roster);
-with_requests(Contact, _Text, _, false, Roster) -> mod_warder_roster_items:with_pending(Contact, none, Roster).
+%% @private Of who was offline the source alone knows whom to tell.
+-spec remove_user(binary(), binary()) -> ok.
+remove_user(User, Server) ->
+    {LUser, LServer} = {jid:nodeprep(User), jid:nameprep(Server)},
+    case context(LServer) =/= none andalso mod_warder_roster_nodes:roster(LUser, LServer) of
+        {ok, #{items := Items, pending := Pending}} ->
+            %% In a process of its own, as whoever removes an account is not to wait for its contacts.
+            _ = spawn(fun() ->
+                lists:foreach(
+                    fun(Contact) ->
+                        Item = maps:get(Contact, Items, none),
+                        mod_warder_contacts:take_back({LUser, LServer}, Contact, Item, is_map_key(Contact, Pending))
+                    end,
+                    maps:keys(maps:merge(Items, Pending))
+                )
+            end),
+            ok;
+        _ ->
+            ok
+    end.
 
 seq(Presence) ->
     case xmpp:get_meta(Presence, warder_answered, none) of
