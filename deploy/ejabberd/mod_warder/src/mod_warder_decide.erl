@@ -2,7 +2,7 @@
 %%% answer. Never raises, and always comes back with a verdict.
 -module(mod_warder_decide).
 
--export([decide/5, recall/3, ask/5, fetch/4, fallback/4, answered/3, failed/4, guarded/5, jid/1]).
+-export([decide/5, recall/3, ask/5, fetch/4, fallback/4, answered/3, failed/4, guarded/5, side/1, jid/1]).
 -export_type([verdict/0, verify/0]).
 
 -include("logger.hrl").
@@ -135,6 +135,14 @@ crash(Action, Operation, Class, Reason, Stack) ->
     ?ERROR_MSG("Could not ~s ~ts:~n** ~ts", [
         Action, warder_operations:slug(Operation), misc:format_exception(2, Class, Reason, Stack)
     ]).
+
+%% @doc Whose question it is: of one of this server or its components, or of another's.
+-spec side(jid:jid()) -> side().
+side(#jid{lserver = Domain}) ->
+    case mod_warder_hosts:find(Domain) =/= none orelse ejabberd_router:is_my_route(Domain) of
+        true -> local;
+        false -> remote
+    end.
 
 %% @doc As questions have it: in normal form, by which changes name it.
 -spec jid(jid:jid()) -> binary().

@@ -7,7 +7,7 @@
 -export([user_send_packet/1, c2s_presence_in/2, c2s_copy_session/2]).
 -export([filter/1]).
 %% For mod_warder_room_guard.
--export([context_of_host/1, is_checked/2, check/4, side/1, without_question/2, too_fast/1]).
+-export([context_of_host/1, is_checked/2, check/4, without_question/2, too_fast/1]).
 -export_type([event/0, result/0]).
 
 -include("xmpp.hrl").
@@ -130,19 +130,10 @@ check(Context, Stanza, Place, IsGone) ->
     mod_warder_decide:guarded(
         Context,
         join_check,
-        side(Stanza),
+        mod_warder_decide:side(xmpp:get_from(Stanza)),
         fun() -> ask(Context, Stanza, question(Context, Stanza, Place()), Place, IsGone, ?MAX_QUESTIONS) end,
         fun(Fallback) -> without_question(Stanza, Fallback) end
     ).
-
-%% @doc Whose question it is.
--spec side(stanza()) -> mod_warder_options:side().
-side(Stanza) ->
-    #jid{lserver = Domain} = xmpp:get_from(Stanza),
-    case ejabberd_router:is_my_route(Domain) of
-        true -> local;
-        false -> remote
-    end.
 
 ask(_Context, Stanza, none, _Place, _IsGone, _Left) ->
     {pass, xmpp:put_meta(Stanza, warder_join, inside)};
@@ -151,7 +142,8 @@ ask(_Context, _Stanza, {error, Error}, _Place, _IsGone, _Left) ->
 ask(_Context, Stanza, _Question, _Place, _IsGone, 0) ->
     {refuse, too_fast(Stanza)};
 ask(Context, Stanza, {Event, Request}, Place, IsGone, Left) ->
-    Verdict = mod_warder_decide:decide(Context, join_check, side(Stanza), Request, undefined),
+    Side = mod_warder_decide:side(xmpp:get_from(Stanza)),
+    Verdict = mod_warder_decide:decide(Context, join_check, Side, Request, undefined),
     case IsGone() orelse mod_warder_verdict:refusal(join_check, Stanza, Verdict) of
         true ->
             drop;

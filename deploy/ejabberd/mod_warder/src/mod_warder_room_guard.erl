@@ -93,7 +93,7 @@ look(Stanza, Host, Event) ->
             mod_warder_decide:guarded(
                 Context,
                 join_check,
-                mod_warder_join:side(Stanza),
+                mod_warder_decide:side(xmpp:get_from(Stanza)),
                 fun() -> look_at(Context, Stanza, Event()) end,
                 fun(Fallback) -> passed(answer(Stanza, mod_warder_join:without_question(Stanza, Fallback))) end
             );

@@ -113,7 +113,7 @@ check({ok, #{settings := #{checks := #{stanza_check := true}, hooks := Hooks}} =
     mod_warder_decide:guarded(
         Context,
         stanza_check,
-        side(Stanza),
+        mod_warder_decide:side(xmpp:get_from(Stanza)),
         fun() -> look(Context, Hook, Stanza, Session) end,
         fun(Fallback) -> without_question(Hook, Stanza, Fallback) end
     );
@@ -128,7 +128,7 @@ look(#{settings := #{kinds := Kinds}} = Context, Hook, Stanza, Session) ->
 
 %% Which of the ways each hook looks at.
 is_concerned(route, Stanza) ->
-    side(Stanza) =:= remote;
+    mod_warder_decide:side(xmpp:get_from(Stanza)) =:= remote;
 is_concerned('receive', Stanza) ->
     #jid{luser = User, lserver = Server} = xmpp:get_to(Stanza),
     ejabberd_sm:get_user_present_resources(User, Server) =/= [];
@@ -144,7 +144,8 @@ decide(Context, Hook, Stanza, Session) ->
     end.
 
 ask(Context, Hook, Stanza, none, Request) ->
-    Verdict = mod_warder_decide:ask(Context, stanza_check, side(Stanza), Request, mod_warder_verdict:verify(Stanza)),
+    Side = mod_warder_decide:side(xmpp:get_from(Stanza)),
+    Verdict = mod_warder_decide:ask(Context, stanza_check, Side, Request, mod_warder_verdict:verify(Stanza)),
     act(Context, Hook, Stanza, Verdict);
 ask(Context, Hook, Stanza, Session, Request) ->
     case is_blocked(Stanza, Session) of
@@ -186,13 +187,6 @@ request(Hook, Stanza) ->
         %% What a stanza is that does not say (RFC 6121, sections 4.7.1 and 5.2.2).
         Default when Default =:= normal; Default =:= available -> Request;
         Type -> Request#{<<"type">> => atom_to_binary(Type)}
-    end.
-
-side(Stanza) ->
-    #jid{lserver = Domain} = xmpp:get_from(Stanza),
-    case mod_warder_hosts:find(Domain) =/= none orelse ejabberd_router:is_my_route(Domain) of
-        true -> local;
-        false -> remote
     end.
 
 %% When nobody knows what went wrong, nobody is told who could throw the recipient out of a room for it.
