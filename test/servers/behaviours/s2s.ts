@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { freePorts } from '../free-port.ts';
 import { startNatsServer } from '../nats-server.ts';
 import type { NatsServer } from '../nats-server.ts';
+import { named, openStream } from '../raw-xmpp.ts';
 import { startResponder } from '../responder.ts';
 import type { Responder } from '../responder.ts';
 import type { ServerKind } from '../server-kind.ts';
@@ -32,6 +33,7 @@ export function checkAcrossServers(kind: ServerKind): void {
         host: 'ours.test',
         s2sPort: ourPort,
         peers: { 'theirs.test': theirPort, 'rooms.theirs.test': theirPort },
+        furtherHosts: [{ host: 'resuming.test', resumption: true }],
         policy: {
           timeoutsMs: { 'stanza-check': 30_000, 'join-check': 30_000 },
           fallback: {
@@ -44,7 +46,7 @@ export function checkAcrossServers(kind: ServerKind): void {
         natsUrl,
         host: 'theirs.test',
         s2sPort: theirPort,
-        peers: { 'ours.test': ourPort, 'rooms.ours.test': ourPort },
+        peers: { 'ours.test': ourPort, 'rooms.ours.test': ourPort, 'resuming.test': ourPort },
         warder: false,
       }),
     ]);
@@ -227,6 +229,38 @@ export function checkAcrossServers(kind: ServerKind): void {
       expect(
         rita.inbox.filter((stanza) => stanza.attrs['type'] === 'error' || stanza.attrs['type'] === 'unavailable'),
       ).toEqual([]);
+    });
+  });
+
+  describe("our user in another server's room, whose stream is resumed", () => {
+    it('is still in it: what is said there comes unasked', async () => {
+      const room = `${randomUUID()}@rooms.theirs.test`;
+      await enterRoom(rita, room, 'rita');
+      await ours.register('dora', 'resuming.test');
+      const first = await openStream(ours.port, 'resuming.test');
+      await first.authenticate('dora');
+      await first.bind('phone');
+      first.write("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+      const enabled = await first.take('stream management', named('enabled'));
+      first.write(String(joinOf(room, 'dora')));
+      await first.take('its presence in the room', isFrom(`${room}/dora`));
+      await rita.take('that dora has come', isFrom(`${room}/dora`));
+      first.vanish();
+      const second = await openStream(ours.port, 'resuming.test');
+      await second.authenticate('dora');
+      second.write(`<resume xmlns='urn:xmpp:sm:3' h='0' previd='${enabled.attrs['id'] ?? ''}'/>`);
+      await second.take('that it is resumed', named('resumed'));
+      responder.reset();
+      responder.on('stanza-check', () => deny);
+      await rita.send(message(room, 'to all', { type: 'groupchat' }));
+
+      await second.take('the message', hasBody('to all'));
+      expect(responder.of('stanza-check')).toEqual([]);
+      second.write(String(xml('presence', { to: `${room}/dora`, type: 'unavailable' })));
+      await rita.take('that dora has left', (stanza) => stanza.attrs['type'] === 'unavailable');
+      await rita.send(message('dora@resuming.test/phone', 'after it', { type: 'groupchat' }));
+      await responder.untilAsked('stanza-check');
+      second.write('</stream:stream>');
     });
   });
 
