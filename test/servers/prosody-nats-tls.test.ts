@@ -1,54 +1,25 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { useCertificates } from './certificates.ts';
 import { useProbe } from './probe-scene.ts';
 import type { NatsServer } from './nats-server.ts';
 
 describe("the Prosody hook's NATS client with TLS", () => {
   const { startServer, startClient } = useProbe();
 
-  const folder = mkdtempSync(join(tmpdir(), 'warder-test-tls-'));
-  const file = (name: string): string => join(folder, name);
-  const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
-
-  /** NAME.pem and NAME.key, signed by CA.pem, for these subject alternative names. */
-  function makeCertificate(ca: string, name: string, names: string): void {
-    writeFileSync(file(`${name}.ext`), `subjectAltName = ${names}\n`);
-    openssl(
-      'req',
-      '-newkey',
-      'rsa:2048',
-      '-nodes',
-      '-keyout',
-      `${name}.key`,
-      '-out',
-      `${name}.csr`,
-      '-subj',
-      `/O=${name}`,
-    );
-    const signing = ['-CA', `${ca}.pem`, '-CAkey', `${ca}.key`, '-CAcreateserial', '-days', '2'];
-    openssl('x509', '-req', '-in', `${name}.csr`, '-out', `${name}.pem`, '-extfile', `${name}.ext`, ...signing);
-  }
-
-  function makeAuthority(name: string): void {
-    const keys = ['-newkey', 'rsa:2048', '-nodes', '-keyout', `${name}.key`, '-out', `${name}.pem`];
-    openssl('req', '-x509', ...keys, '-subj', `/CN=${name}`, '-days', '2');
-  }
+  const { file, authority, certificate, remove } = useCertificates();
 
   beforeAll(() => {
-    makeAuthority('ca');
-    makeAuthority('other-ca');
-    makeCertificate('ca', 'server', 'DNS:localhost, IP:127.0.0.1');
-    makeCertificate('ca', 'elsewhere', 'DNS:nats.example.org, IP:127.0.0.9');
-    makeCertificate('ca', 'client', 'DNS:prosody.example.org');
+    authority('ca');
+    authority('other-ca');
+    certificate('ca', 'server', 'DNS:localhost, IP:127.0.0.1');
+    certificate('ca', 'elsewhere', 'DNS:nats.example.org, IP:127.0.0.9');
+    certificate('ca', 'client', 'DNS:prosody.example.org');
   });
-  afterAll(() => rmSync(folder, { recursive: true }));
+  afterAll(remove);
 
-  const serverWith = (certificate: string, more = ''): Promise<NatsServer> =>
+  const serverWith = (name: string, more = ''): Promise<NatsServer> =>
     startServer({
-      extraConfig: `tls { cert_file: "${file(`${certificate}.pem`)}", key_file: "${file(`${certificate}.key`)}" ${more} }`,
+      extraConfig: `tls { cert_file: "${file(`${name}.pem`)}", key_file: "${file(`${name}.key`)}" ${more} }`,
     });
   const trust = (ca = 'ca'): { ca_file: string } => ({ ca_file: file(`${ca}.pem`) });
 
