@@ -93,3 +93,14 @@ it('what somebody sends who knows its messages crashes no session', async () => 
   expect(await namesShown()).toEqual(['before']);
   await scene.server.waitForOutput(/A session could not be told of a change of its roster/);
 });
+
+it('a reload that takes rosters away and gives them back shows them again to who is there', async () => {
+  await scene.server.reconfigure({ checks: [], roster: false });
+  expect(await namesShown()).toEqual([]);
+  await scene.server.reconfigure({ checks: [], roster: true });
+  expect(await pushed(phone)).toEqual(contact('before'));
+  expect(await namesShown()).toEqual(['before']);
+  scene.hold(at(alice), contact('after'));
+  await scene.change({ user: at(alice) });
+  expect(await pushed(phone)).toEqual(contact('after'));
+});

@@ -9,9 +9,10 @@
 -include("logger.hrl").
 -include("xmpp.hrl").
 
-%% `generation' grows with each change on this node and orders what is told of them; other nodes have their own. `seq' is the number of the answer. `items'
-%% and `pending' are by the bare JID in its normal form; `pending' are requests for a subscription, with their text, and
-%% `given' those of them that an answer named: they stay as long as the answers name them, the others until they are answered.
+%% `generation' grows with each change on this node and orders what is told of them; other nodes have their own. `seq'
+%% is the number of the answer. `items' and `pending' are by the bare JID in its normal form; `pending' are requests
+%% for a subscription, with their text, and `given' those of them that an answer named: they stay as long as the
+%% answers name them, the others until they are answered.
 -type item() :: #{
     name := binary(), subscription := none | from | to | both, ask := none | subscribe, groups := [binary()]
 }.
@@ -23,16 +24,17 @@
     pending := #{binary() => binary()},
     given := [binary()]
 }.
+-type user() :: {LUser :: binary(), LServer :: binary()}.
 -type change() :: {Contact :: binary(), Old :: item() | none, New :: item() | none}.
 -type request() :: {Contact :: binary(), Text :: binary()}.
 
 %% @doc The roster as a worker has answered it. What came by itself is kept from the one before.
--spec from_answer(warder_replies:roster(), Seq :: non_neg_integer(), {LUser :: binary(), LServer :: binary()}, roster() | none) ->
-    roster().
+-spec from_answer(warder_replies:roster(), Seq :: non_neg_integer(), user(), roster() | none) -> roster().
 from_answer(#{version := Version, items := Given} = Answer, Seq, {LUser, LServer} = User, Old) ->
     Usable = [{Jid, item(Contact)} || #{jid := Said} = Contact <- Given, Jid <- usable(Said, User)],
-    length(Usable) < length(Given) andalso
-        ?WARNING_MSG("~B contacts of ~ts@~ts have no usable JID; left out", [length(Given) - length(Usable), LUser, LServer]),
+    Unusable = length(Given) - length(Usable),
+    Unusable > 0 andalso
+        ?WARNING_MSG("~B contacts of ~ts@~ts have no usable JID; left out", [Unusable, LUser, LServer]),
     Items = maps:from_list(Usable),
     Named = maps:from_list([
         {Jid, maps:get(text, Request, <<>>)}
@@ -40,13 +42,13 @@ from_answer(#{version := Version, items := Given} = Answer, Seq, {LUser, LServer
         Jid <- usable(Said, User),
         not may_see(maps:get(Jid, Items, none))
     ]),
-    Pending = maps:merge(maps:filter(fun(Jid, _) -> not may_see(maps:get(Jid, Items, none)) end, own_pending(Old)), Named),
+    Own = maps:filter(fun(Jid, _) -> not may_see(maps:get(Jid, Items, none)) end, own_pending(Old)),
     #{
         version => Version,
         seq => Seq,
         generation => generation(),
         items => Items,
-        pending => Pending,
+        pending => maps:merge(Own, Named),
         given => maps:keys(Named)
     }.
 
@@ -90,15 +92,17 @@ replaced(Old, New) ->
         {Changes, Requests} -> {New, Changes, Requests}
     end.
 
-%% @doc With this contact changed, or without it. The version is that of what it holds now; the next answer brings the source's.
+%% @doc With this contact changed, or without it. The version is that of what it holds now; the next answer brings the
+%% source's.
 -spec with_item(binary(), item() | none, roster()) -> roster().
 with_item(Jid, none, #{items := Items} = Roster) ->
     changed(Roster#{items => maps:remove(Jid, Items)});
-with_item(Jid, #{groups := Groups} = Item, #{items := Items, pending := Pending, given := Given} = Roster) ->
+with_item(Jid, #{groups := Groups} = Item, #{items := Items} = Roster) ->
     Kept = Item#{groups => groups(Groups)},
+    Changed = changed(Roster#{items => Items#{Jid => Kept}}),
     case may_see(Kept) of
-        true -> changed(Roster#{items => Items#{Jid => Kept}, pending => maps:remove(Jid, Pending), given => Given -- [Jid]});
-        false -> changed(Roster#{items => Items#{Jid => Kept}})
+        true -> with_pending(Jid, none, Changed);
+        false -> Changed
     end.
 
 %% @doc With a request for a subscription that came by itself, or without the one that is there.
@@ -120,8 +124,10 @@ differences(none, New) ->
     differences(#{items => #{}, pending => #{}}, New);
 differences(#{items := Old, pending := Before}, #{items := New, pending := Pending}) ->
     Gone = [{Jid, Item, none} || {Jid, Item} <- maps:to_list(Old), not is_map_key(Jid, New)],
-    Other = [{Jid, maps:get(Jid, Old, none), Item} || {Jid, Item} <- maps:to_list(New), maps:get(Jid, Old, none) =/= Item],
-    {lists:sort(Gone) ++ lists:sort(Other), lists:sort(maps:to_list(maps:without(maps:keys(Before), Pending)))}.
+    Compared = [{Jid, maps:get(Jid, Old, none), Item} || {Jid, Item} <- maps:to_list(New)],
+    Other = [Change || {_, Was, Is} = Change <- Compared, Was =/= Is],
+    Asking = maps:to_list(maps:without(maps:keys(Before), Pending)),
+    {lists:sort(Gone) ++ lists:sort(Other), lists:sort(Asking)}.
 
 %% @doc Whether the contact may see the user.
 -spec may_see(item() | none) -> boolean().

@@ -1,16 +1,18 @@
-%%% What a change of a roster means to the user's clients and to his contacts: the pushes, and the presence that each may see
-%%% from now on, and what it may not see any more (RFC 6121, sections 2.1.6, 3 and 4). Each session of this node is told by
-%%% itself, in its own process, which alone knows what it has shown; sessions elsewhere are told by their own node.
+%%% What a change of a roster means to the user's clients and to his contacts: the pushes, and the presence that each
+%%% may see from now on, and what it may not see any more (RFC 6121, sections 2.1.6, 3 and 4). Each session of this
+%%% node is told by itself, in its own process, which alone knows what it has shown; sessions elsewhere are told by
+%%% their own node.
 %%%
 %%% The roster of the contact is refreshed on its own, before or after, here or on another server. Each side does what
 %%% follows for it alone, and what the other one answers too early is made good by the other's own refresh:
 %%%
 %%%   the contact may see the user      the user's presence is sent. Whether the contact has him already does not matter
-%%%   the user may see the contact      the contact is probed. If it does not know yet that it may answer, it is silent, and
-%%%                                     sends its presence when it does
+%%%   the user may see the contact      the contact is probed. If it does not know yet that it may answer, it is
+%%%                                     silent, and sends its presence when it does
 %%%   it may not any more               the contact gets `unavailable' from each of the user's resources
-%%%   he may not any more               his clients get `unavailable' as if from the contact: they would show it as online
-%%%                                     until it happened to say something else, if its own roster is never refreshed
+%%%   he may not any more               his clients get `unavailable' as if from the contact: they would show it as
+%%%                                     online until it happened to say something else, if its own roster is never
+%%%                                     refreshed
 -module(mod_warder_roster_push).
 
 -export([tell/5, told/2, shown/2, became_available/2, request/2, forward/1]).
@@ -29,14 +31,18 @@
 -type state() :: ejabberd_c2s:state().
 
 %% @doc Tells the user's sessions of this node. Waits for nobody.
--spec tell(LUser :: binary(), LServer :: binary(), mod_warder_roster_items:roster(), [mod_warder_roster_items:change()], [
-    mod_warder_roster_items:request()
-]) -> ok.
+-spec tell(
+    LUser :: binary(),
+    LServer :: binary(),
+    mod_warder_roster_items:roster(),
+    [mod_warder_roster_items:change()],
+    [mod_warder_roster_items:request()]
+) -> ok.
 tell(_LUser, _LServer, _Roster, [], []) ->
     ok;
 tell(LUser, LServer, #{generation := Generation, version := Version}, Changes, Requests) ->
-    Told = {mod_warder_roster, #{generation => Generation, version => Version, changes => Changes, requests => Requests}},
-    lists:foreach(fun(Session) -> Session ! Told end, sessions(LUser, LServer)).
+    Told = #{generation => Generation, version => Version, changes => Changes, requests => Requests},
+    lists:foreach(fun(Session) -> Session ! {mod_warder_roster, Told} end, sessions(LUser, LServer)).
 
 sessions(LUser, LServer) ->
     [Session || {_, Session} <- ejabberd_sm:get_session_sids(LUser, LServer), node(Session) =:= node()].
@@ -141,8 +147,8 @@ post(Type, Contact, #{jid := Jid, lserver := LServer} = State) ->
     end,
     State.
 
-%% Of a contact of this server it is known what it has; of any other its bare JID stands for all of it, as in the answer to
-%% a probe (RFC 6121, section 4.3.2).
+%% Of a contact of this server it is known what it has; of any other its bare JID stands for all of it, as in the
+%% answer to a probe (RFC 6121, section 4.3.2).
 hide(#jid{luser = LUser, lserver = LServer} = Contact, State) ->
     From =
         case ejabberd_router:is_my_host(LServer) andalso ejabberd_sm:get_user_resources(LUser, LServer) of
@@ -153,7 +159,9 @@ hide(#jid{luser = LUser, lserver = LServer} = Contact, State) ->
                 [Contact]
         end,
     lists:foldl(
-        fun(Jid, #{jid := To} = Sent) -> ejabberd_c2s:send(Sent, own(#presence{type = unavailable, from = Jid, to = To})) end,
+        fun(Jid, #{jid := To} = Sent) ->
+            ejabberd_c2s:send(Sent, own(#presence{type = unavailable, from = Jid, to = To}))
+        end,
         State,
         From
     ).

@@ -1,5 +1,5 @@
-%%% Who is online on this node, for one host: starts a process for each user when his first session comes, and ends it with
-%%% his last; hears of changes, and says who may be touched by them. Who is offline costs nothing.
+%%% Who is online on this node, for one host: starts a process for each user when his first session comes, and ends it
+%%% with his last; hears of changes, and says who may be touched by them. Who is offline costs nothing.
 %%%
 %%% What concerns everybody (all, the domain, rosters as a whole, what was missed, a new connection) is spread over some
 %%% seconds. Waits for nobody.
@@ -9,38 +9,27 @@
 -export([start_link/1, monitor/1, login/4, ask/4, user/2, reload/1, count/2, stats/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
--include("logger.hrl").
 -include("ejabberd_sm.hrl").
 
-%% In which several changes are one.
--define(COALESCE_MS, 20).
-%% How long after connecting to begin: the workers are connecting too, and the first number says what was missed.
--define(SETTLE_MS, 500).
 %% What concerns everybody is asked at this rate, or faster where that would take too long.
 -define(MASS_PER_SECOND, 200).
 -define(LONGEST_SPREAD_MS, 5000).
+%% Before asking what was missed while nobody listened.
+-define(BEGIN_MS, 500).
 %% After something of it has ended that should not have.
 -define(PAUSE_MS, 1000).
-%% Since the node has started. `older': answers that came behind a newer one. `retries': of those asked, the ones after a
-%% failure or an answer that came too soon.
+%% Since the node has started. `older': answers that came behind a newer one. `retries': of those asked, the ones after
+%% a failure or an answer that came too soon.
 -define(COUNTED, [asked, applied, older, retries]).
 
 -record(user, {pid :: pid(), sessions :: #{pid() => reference()}}).
-%% What is listened to: the changes, and the connection that they come by; and the monitor of who tells of them.
--record(feed, {
-    names :: {Client :: atom(), Changes :: atom()},
-    status :: reference(),
-    changes :: reference(),
-    monitor :: reference()
-}).
 -record(state, {
     host :: binary(),
     is_on = false :: boolean(),
     users = #{} :: #{LUser :: binary() => #user{}},
     %% Whose monitor it is: of a session, or of a user's process.
     monitors = #{} :: #{reference() => {session, binary(), pid()} | {user, binary()}},
-    feed = none :: none | #feed{},
-    seen = 0 :: non_neg_integer()
+    feed = none :: none | mod_warder_roster_feed:feed()
 }).
 
 -spec start_link(Host :: binary()) -> {ok, pid()} | {error, term()}.
@@ -60,7 +49,7 @@ monitor(Host) ->
 login(Host, LUser, Session, Ref) ->
     gen_server:cast(process(Host), {login, LUser, Session, Ref}).
 
-%% @doc The same for who is no session. Nothing comes where the user is not online here.
+%% @doc The same for who is no session; of who is not online here nobody is asked.
 -spec ask(Host :: binary(), LUser :: binary(), Pid :: pid(), Ref :: reference()) -> ok.
 ask(Host, LUser, Pid, Ref) ->
     gen_server:cast(process(Host), {ask, LUser, Pid, Ref}).
@@ -92,7 +81,8 @@ stats(Host) ->
         Users ->
             Counters = persistent_term:get({?MODULE, Host}),
             Counted = maps:from_list([{Name, counters:get(Counters, index(Name, ?COUNTED))} || Name <- ?COUNTED]),
-            Counted#{online => length(Users), due => length([due || User <- Users, mod_warder_roster_user:is_due(User)])}
+            Due = [User || User <- Users, mod_warder_roster_user:is_due(User)],
+            Counted#{online => length(Users), due => length(Due)}
     catch
         exit:_ -> #{}
     end.
@@ -131,24 +121,21 @@ handle_cast(reload, State) ->
     {noreply, follow(State)}.
 
 %% @private
-handle_info({warder_change, Ref, Change, Sequence}, #state{feed = #feed{changes = Ref}} = State) ->
-    {noreply, changed(Change, Sequence, State)};
-handle_info({warder_nats, Ref, {connected, Info}}, #state{feed = #feed{status = Ref}} = State) ->
-    case Info of
-        #{<<"jetstream">> := true} -> {noreply, mark_all(none, ?SETTLE_MS, State)};
-        _ -> {noreply, mark_all(reset, ?SETTLE_MS, State)}
-    end;
-handle_info({'DOWN', Monitor, process, _, _}, #state{feed = #feed{monitor = Monitor}} = State) ->
-    {noreply, follow(unlisten(State))};
+handle_info(follow, State) ->
+    {noreply, follow(State)};
+handle_info({revive, LUser, Sessions}, State) ->
+    {noreply, lists:foldl(fun(Session, Come) -> come_due(LUser, Session, Come) end, State, Sessions)};
 handle_info({'DOWN', Monitor, process, _, _}, #state{monitors = Monitors} = State) when is_map_key(Monitor, Monitors) ->
     case maps:take(Monitor, Monitors) of
         {{session, LUser, Session}, Others} -> {noreply, gone(LUser, Session, State#state{monitors = Others})};
         {{user, LUser}, Others} -> {noreply, crashed(LUser, State#state{monitors = Others})}
     end;
-handle_info(follow, State) ->
-    {noreply, follow(State)};
-handle_info({revive, LUser, Sessions}, State) ->
-    {noreply, lists:foldl(fun(Session, Come) -> come_due(LUser, Session, Come) end, State, Sessions)};
+handle_info(Message, #state{feed = Feed} = State) when Feed =/= none ->
+    case mod_warder_roster_feed:read(Message, Feed) of
+        {News, Read} -> {noreply, lists:foldl(fun mark/2, State#state{feed = Read}, News)};
+        lost -> {noreply, follow(unlisten(State))};
+        other -> {noreply, State}
+    end;
 handle_info(_Other, State) ->
     {noreply, State}.
 
@@ -162,69 +149,31 @@ follow(#state{host = Host, is_on = WasOn} = State) ->
             leave_all(unlisten(State#state{is_on = false}))
     end.
 
-listen(Names, #state{feed = #feed{names = Names}} = State) ->
-    State;
-listen({Client, Changes} = Names, State) ->
-    Free = unlisten(State),
-    %% It does not outlive its connection (warder_sup), so one monitor does for both.
-    Monitor = monitor(process, Changes),
-    try
-        {ok, Status} = warder_nats:listen(Client),
-        {ok, Ref} = warder_changes:listen(Changes),
-        Feed = #feed{names = Names, status = Status, changes = Ref, monitor = Monitor},
-        mark_all(none, ?SETTLE_MS, Free#state{feed = Feed})
-    catch
-        exit:_ ->
-            _ = demonitor(Monitor, [flush]),
-            _ = erlang:send_after(?PAUSE_MS, self(), follow),
-            Free
+listen(Names, #state{host = Host, feed = Feed} = State) ->
+    case Feed =/= none andalso mod_warder_roster_feed:names(Feed) =:= Names of
+        true ->
+            State;
+        false ->
+            Free = unlisten(State),
+            case mod_warder_roster_feed:open(Host, Names) of
+                {ok, Opened} ->
+                    mark({all, none, ?BEGIN_MS}, Free#state{feed = Opened});
+                error ->
+                    _ = erlang:send_after(?PAUSE_MS, self(), follow),
+                    Free
+            end
     end.
 
 unlisten(#state{feed = none} = State) ->
     State;
-unlisten(#state{feed = #feed{names = {Client, Changes}, status = Status, changes = Ref, monitor = Monitor}} = State) ->
-    _ = demonitor(Monitor, [flush]),
-    _ = catch warder_nats:unlisten(Client, Status),
-    _ = catch warder_changes:unlisten(Changes, Ref),
+unlisten(#state{feed = Feed} = State) ->
+    ok = mod_warder_roster_feed:close(Feed),
     State#state{feed = none}.
 
-changed(all, none, State) ->
-    mark_all(reset, ?SETTLE_MS, State);
-changed(all, Sequence, #state{seen = Seen} = State) when Sequence > Seen ->
-    mark_all(Sequence, ?COALESCE_MS, State#state{seen = Sequence});
-changed(all, _Sequence, State) ->
-    mark_all(none, ?COALESCE_MS, State);
-changed(Change, Sequence, #state{host = Host, users = Users} = State) ->
-    case Change of
-        {user, Jid} ->
-            case split(Jid) of
-                {LUser, Host} when is_map_key(LUser, Users) ->
-                    #user{pid = Pid} = maps:get(LUser, Users),
-                    ok = mod_warder_roster_user:mark(Pid, Sequence, ?COALESCE_MS, single);
-                _ ->
-                    ok
-            end,
-            seen(Sequence, State);
-        {domain, Host} ->
-            mark_all(Sequence, ?COALESCE_MS, seen(Sequence, State));
-        {operation, roster_refresh} ->
-            mark_all(Sequence, ?COALESCE_MS, seen(Sequence, State));
-        _ ->
-            seen(Sequence, State)
-    end.
-
-seen(none, State) -> State;
-seen(Sequence, #state{seen = Seen} = State) -> State#state{seen = max(Seen, Sequence)}.
-
-split({LUser, LServer, _}) ->
-    {LUser, LServer};
-split(Jid) ->
-    case binary:split(Jid, <<"@">>) of
-        [LUser, LServer] -> {LUser, LServer};
-        _ -> none
-    end.
-
-mark_all(Sequence, DelayMs, #state{users = Users} = State) ->
+mark({user, LUser, Sequence, DelayMs}, #state{users = Users} = State) ->
+    _ = [mod_warder_roster_user:mark(Pid, Sequence, DelayMs, single) || #{LUser := #user{pid = Pid}} <- [Users]],
+    State;
+mark({all, Sequence, DelayMs}, #state{users = Users} = State) ->
     SpreadMs = min(?LONGEST_SPREAD_MS, map_size(Users) * 1000 div ?MASS_PER_SECOND),
     maps:foreach(
         fun(_, #user{pid = Pid}) ->
@@ -240,7 +189,8 @@ come(LUser, Session, #state{users = Users} = State) ->
             State;
         #{LUser := #user{sessions = Sessions} = User} ->
             Monitor = monitor(process, Session),
-            watch(Monitor, {session, LUser, Session}, LUser, User#user{sessions = Sessions#{Session => Monitor}}, State);
+            Known = User#user{sessions = Sessions#{Session => Monitor}},
+            watch(Monitor, {session, LUser, Session}, LUser, Known, State);
         _ ->
             {ok, Pid} = mod_warder_roster_sup:start_user(self(), LUser, State#state.host),
             Started = watch(monitor(process, Pid), {user, LUser}, LUser, #user{pid = Pid, sessions = #{}}, State),
@@ -252,9 +202,14 @@ watch(Monitor, Whose, LUser, User, #state{users = Users, monitors = Monitors} = 
 
 %% Those who were there before this process.
 come_all(#state{host = Host} = State) ->
-    Here = [{LUser, Session} || #session{us = {LUser, LServer}, sid = {_, Session}} <- ejabberd_sm:dirty_get_my_sessions_list(),
-        LServer =:= Host],
-    lists:foldl(fun({LUser, Session}, Come) -> come(LUser, Session, Come) end, State, Here).
+    lists:foldl(
+        fun
+            (#session{us = {LUser, LServer}, sid = {_, Pid}}, Come) when LServer =:= Host -> come(LUser, Pid, Come);
+            (_, Come) -> Come
+        end,
+        State,
+        ejabberd_sm:dirty_get_my_sessions_list()
+    ).
 
 come_due(LUser, Session, State) ->
     Come = #state{users = #{LUser := #user{pid = Pid}}} = come(LUser, Session, State),

@@ -1,5 +1,6 @@
-%%% The rosters of those who are online on this node, as they were last known; one process keeps the table, and each user's
-%%% own process (mod_warder_roster_user) is the only one that changes his row. Whoever wants to know reads the table.
+%%% The rosters of those who are online on this node, as they were last known; one process keeps the table, and each
+%%% user's own process (mod_warder_roster_user) is the only one that changes his row. Whoever wants to know reads the
+%%% table.
 -module(mod_warder_roster_state).
 -behaviour(gen_server).
 
@@ -41,7 +42,8 @@ claim(LUser, LServer) ->
 -spec put(LUser :: binary(), LServer :: binary(), mod_warder_roster_items:roster()) -> boolean().
 put(LUser, LServer, Roster) ->
     User = {LUser, LServer},
-    ets:select_replace(?MODULE, [{{User, self(), '_'}, [], [{{{const, User}, {const, self()}, {const, Roster}}}]}]) =:= 1.
+    Row = {{{const, User}, {const, self()}, {const, Roster}}},
+    ets:select_replace(?MODULE, [{{User, self(), '_'}, [], [Row]}]) =:= 1.
 
 -spec release(LUser :: binary(), LServer :: binary()) -> ok.
 release(LUser, LServer) ->
@@ -61,8 +63,8 @@ get(LUser, LServer) ->
 is_online(LUser, LServer) ->
     select({LUser, LServer}, [], true) =/= [].
 
-%% @doc One contact of a user who is online on this node, without a copy of the others. `none' where nothing is known of the
-%% user or he has no such contact.
+%% @doc One contact of a user who is online on this node, without a copy of the others. `none' where nothing is known
+%% of the user or he has no such contact.
 -spec item(LUser :: binary(), LServer :: binary(), Contact :: binary()) -> mod_warder_roster_items:item() | none.
 item(LUser, LServer, Contact) ->
     Items = {map_get, items, '$1'},

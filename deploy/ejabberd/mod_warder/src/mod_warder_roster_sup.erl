@@ -1,5 +1,5 @@
-%%% What keeps rosters on this node, for all hosts: the table, the queue, the users' processes, and one process for each host
-%%% that knows who is online. Stays once it was needed, so that rosters outlive a restart of the module.
+%%% What keeps rosters on this node, for all hosts: the table, the queue, the users' processes, and one process for
+%%% each host that knows who is online. Stays once it was needed, so that rosters outlive a restart of the module.
 -module(mod_warder_roster_sup).
 -behaviour(supervisor).
 

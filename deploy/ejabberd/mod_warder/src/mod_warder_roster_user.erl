@@ -1,9 +1,9 @@
-%%% One user who is online on this node: asks for his roster when he logs in and whenever a change may have touched it, and
-%%% tells his sessions here what is different. A process for each, so that what one is told waits for nobody else. What the
-%%% order of answers means is said in warder_roster_order.
+%%% One user who is online on this node: asks for his roster when he logs in and whenever a change may have touched it,
+%%% and tells his sessions here what is different. A process for each, so that what one is told waits for nobody else.
+%%% What the order of answers means is said in warder_roster_order.
 %%%
-%%% A change of the user alone is asked about at once, together with those of the next moment. What fails is asked again,
-%%% later each time, while he is online. Whatever fails, he keeps what he has.
+%%% A change of the user alone is asked about at once, together with those of the next moment. What fails is asked
+%%% again, later each time, while he is online. Whatever fails, he keeps what he has.
 -module(mod_warder_roster_user).
 -behaviour(gen_server).
 
@@ -48,20 +48,20 @@
 start_link(Host, LUser, LServer) ->
     gen_server:start_link(?MODULE, {Host, {LUser, LServer}}, []).
 
-%% @doc Asks at once, or joins what is being asked. `Pid' is sent `{warder_roster_had, Ref, HasRoster}', at the end of the
-%% budget at the latest.
+%% @doc Asks at once, or joins what is being asked. `Pid' is sent `{warder_roster_had, Ref, HasRoster}', at the end of
+%% the budget at the latest.
 -spec login(pid(), Pid :: pid(), Ref :: reference()) -> ok.
 login(User, Pid, Ref) ->
     gen_server:cast(User, {login, {Pid, Ref}}).
 
-%% @doc Something may have changed: with its number or none, as in warder_roster_order. It is asked about after the delay.
-%% `reset': nobody numbers any more.
+%% @doc Something may have changed: with its number or none, as in warder_roster_order. It is asked about after the
+%% delay. `reset': nobody numbers any more.
 -spec mark(pid(), Sequence :: non_neg_integer() | none | reset, DelayMs :: non_neg_integer(), single | mass) -> ok.
 mark(User, Sequence, DelayMs, Line) ->
     gen_server:cast(User, {mark, Sequence, DelayMs, Line}).
 
-%% @doc What is had changes on the spot, as the answer of this number allowed (0 for none), and his sessions here are told. The
-%% function may leave it as it is: then no older answer replaces it, and nothing more.
+%% @doc What is had changes on the spot, as the answer of this number allowed (0 for none), and his sessions here are
+%% told. The function may leave it as it is: then no older answer replaces it, and nothing more.
 -spec change(pid(), Seq :: non_neg_integer(), fun((Roster) -> Roster)) -> {ok, Roster} | none when
     Roster :: mod_warder_roster_items:roster().
 change(User, Seq, Change) ->
@@ -194,7 +194,8 @@ ask(Reason, Waiting, Turn, #state{user = {LUser, LServer}, order = Order, asked 
     ok = mod_warder_roster_refresh:count(LServer, asked),
     _ = State#state.is_retrying andalso mod_warder_roster_refresh:count(LServer, retries),
     {_, Ref} = spawn_monitor(fun() -> exit({answer, mod_warder_roster_ask:ask(LUser, LServer, Reason)}) end),
-    State#state{order = Asking, is_retrying = false, asked = Asked#{Ref => #asked{ticket = Ticket, waiting = Waiting, turn = Turn}}}.
+    Asks = #asked{ticket = Ticket, waiting = Waiting, turn = Turn},
+    State#state{order = Asking, is_retrying = false, asked = Asked#{Ref => Asks}}.
 
 answered({answer, {ok, Answer}}, Ticket, #state{user = {_, LServer}, order = Order} = State) ->
     ok = mod_warder_roster_ask:succeeded(LServer),
@@ -239,7 +240,8 @@ go_on(HasFailed, #state{order = Order, failures = Failures} = State) ->
     case warder_roster_order:asking(Order) of
         _ when not IsDue -> State#state{failures = 0};
         _ when not IsTried -> ask_soon(?COALESCE_MS, single, State);
-        Asking when Asking =:= 0; HasFailed -> ask_soon(retry_delay(Failures), mass, State#state{is_retrying = true, failures = Failures + 1});
+        Asking when Asking =:= 0; HasFailed ->
+            ask_soon(retry_delay(Failures), mass, State#state{is_retrying = true, failures = Failures + 1});
         _ -> State
     end.
 

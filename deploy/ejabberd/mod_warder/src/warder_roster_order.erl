@@ -1,8 +1,8 @@
 %%% Which of the answers about one user's roster is the newest, and whether another one is needed. Pure.
 %%%
-%%% Changes are numbered; an answer says by its number which of them it knows. A user is due from when his roster may have
-%%% changed until an answer has come that knows of it: by its number, or where the cause had none by having been asked for
-%%% afterwards. What is due stays what it was: nothing is ever forgotten here, only replaced.
+%%% Changes are numbered; an answer says by its number which of them it knows. A user is due from when his roster may
+%%% have changed until an answer has come that knows of it: by its number, or where the cause had none by having been
+%%% asked for afterwards. What is due stays what it was: nothing is ever forgotten here, only replaced.
 %%%
 %%%   lower number than the applied      an older answer: dropped
 %%%   the same number                    taken where it was asked for later and the user is due, else dropped
@@ -91,8 +91,8 @@ is_older(_Ticket, _Sequence, #order{is_applied = false}) -> false;
 is_older(_Ticket, Sequence, #order{applied = Applied}) when Sequence =/= Applied -> Sequence < Applied;
 is_older(Ticket, _Sequence, #order{is_due = IsDue, applied_ticket = After}) -> not (IsDue andalso Ticket > After).
 
-%% @doc What is applied was changed on the spot, as an answer of this number (0 for none) allowed: no answer that is older,
-%% or was asked for before, may undo it. Whoever is due stays due.
+%% @doc What is applied was changed on the spot, as an answer of this number (0 for none) allowed: no answer that is
+%% older, or was asked for before, may undo it. Whoever is due stays due.
 -spec changed_here(Sequence :: non_neg_integer(), order()) -> order().
 changed_here(Sequence, #order{floor = Floor, tickets = Tickets} = Order) ->
     Order#order{floor = max(Floor, Sequence), floor_ticket = Tickets}.

@@ -1,4 +1,5 @@
-%%% Whose roster is asked for next: so many at once on this node, the others in two lines. Knows nothing of what is asked.
+%%% Whose roster is asked for next: so many at once on this node, the others in two lines. Knows nothing of what is
+%%% asked.
 %%%
 %%% One line is for changes of single users, the other for what concerns everybody. They take turns, so that a change is
 %%% seen soon while thousands are waiting, and these come to an end whatever changes meanwhile.
