@@ -36,7 +36,7 @@ decide(Context, Operation, Side, Request, Verify) ->
 recall(#{settings := #{near_cache := true}, changes := Changes, stats := Stats}, Operation, Request) ->
     try has_normal_jids(Operation, Request) andalso warder_changes:recall(Changes, Operation, Request) of
         {ok, #{verdict := Word} = Verdict} ->
-            ok = mod_warder_stats:remembered(Operation, Word, Stats),
+            ok = counted(Operation, fun() -> mod_warder_stats:remembered(Operation, Word, Stats) end),
             {ok, Verdict};
         _ ->
             miss
@@ -112,12 +112,20 @@ is_provoked(Failure) ->
 
 -spec answered(context(), warder_operations:operation(), Word :: atom()) -> ok.
 answered(#{stats := Stats}, Operation, Word) ->
-    mod_warder_stats:answered(Operation, Word, Stats).
+    counted(Operation, fun() -> mod_warder_stats:answered(Operation, Word, Stats) end).
 
 %% @doc There was no answer, so `Taken' was done.
 -spec failed(context(), warder_operations:operation(), failure(), Taken :: atom()) -> ok.
 failed(#{host := Host, stats := Stats}, Operation, Failure, Taken) ->
-    mod_warder_stats:failed(Host, Operation, Failure, Taken, Stats).
+    counted(Operation, fun() -> mod_warder_stats:failed(Host, Operation, Failure, Taken, Stats) end).
+
+%% Whatever goes wrong with counting, what was decided holds.
+counted(Operation, Count) ->
+    try
+        Count()
+    catch
+        Class:Reason:Stack -> crash("count", Operation, Class, Reason, Stack)
+    end.
 
 %% @doc For handlers of hooks: ejabberd lets pass what a handler crashes on. What `Do' gives, or, when it crashes,
 %% `Otherwise' of the fallback.
