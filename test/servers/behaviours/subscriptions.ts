@@ -211,6 +211,31 @@ export function askAboutSubscriptions(kind: ServerKind): void {
       expect(bob.phone.inbox.filter(({ attrs }) => attrs['type'] === 'subscribe').map(String)).toEqual([]);
     });
 
+    it('is before him when he comes, and again at each login, until he answers it, whatever the roster says of it', async () => {
+      const [alice, username] = [await logInSomebody(), `absent${people}`];
+      await ours.register(username);
+      const bob = `${username}@ours.test`;
+      await alice.phone.send(subscription('subscribe', bob, 'Are you there?'));
+      await alice.phone.take('the push', isPushOf(bob, { ask: 'subscribe' }));
+      await responder.untilAsked('roster-subscription', 2);
+      await alice.phone.settle();
+
+      for (const login of ['first', 'second']) {
+        const phone = await ours.connect(username, { resource: login, presence: false });
+        await phone.ask('get', rosterQuery());
+        await phone.send(xml('presence'));
+        const request = await phone.take('the request', isPresence(alice.bare, 'subscribe'));
+        expect(request.getChildText('status')).toBe('Are you there?');
+        if (login === 'second') {
+          await phone.send(subscription('unsubscribed', alice.bare));
+          await alice.phone.take('that it is refused', isPresence(bob, 'unsubscribed'));
+        }
+        await phone.stop();
+      }
+      const later = await logIn(ours, username, 'third');
+      expect(later.inbox.filter(({ attrs }) => attrs['type'] === 'subscribe').map(String)).toEqual([]);
+    });
+
     it('to somebody who has granted it before is granted again by the server without a question for him', async () => {
       const alice = await logInSomebody();
       const bob = await logInSomebody([{ jid: alice.bare, subscription: 'from' }]);

@@ -10,10 +10,14 @@
 
 %% @doc `Seq': of the answer that allowed it, 0 for none. Whether there was a roster on any node.
 -spec change(mod_warder_relations:event(), Seq :: non_neg_integer()) -> boolean().
-change(#{user := {LUser, LServer}, contact := Contact} = Event, Seq) ->
+change(#{user := {LUser, LServer} = User, contact := Contact} = Event, Seq) ->
     #{direction := Direction, action := Action, text := Text} = Event,
+    _ = is_answer(Direction, Action) andalso mod_warder_open_requests:forget(User, Contact),
     Step = {?MODULE, step, [Contact, Direction, Action, Text]},
     mod_warder_roster_nodes:change(LUser, LServer, Seq, Step).
+
+is_answer(out, Action) -> Action =:= subscribed orelse Action =:= unsubscribed;
+is_answer(in, _Action) -> false.
 
 %% @private In the process of the roster.
 -spec step(

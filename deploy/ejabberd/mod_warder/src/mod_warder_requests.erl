@@ -102,7 +102,7 @@ outcome(_Crash) -> {#{verdict => defer, failure => crashed}, unknown}.
 %% before the user already. Servers repeat their users' open requests at each login.
 decide(#{user := {LUser, LServer}, contact := Contact} = Event) ->
     Known = mod_warder_roster_nodes:current_contact(LUser, LServer, Contact),
-    case is_settled(Known) of
+    case is_settled(Known) orelse mod_warder_open_requests:is_open({LUser, LServer}, Contact) of
         true -> {#{verdict => allow}, Known};
         false -> {ask_workers(LServer, Event), Known}
     end.

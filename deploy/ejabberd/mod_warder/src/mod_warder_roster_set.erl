@@ -175,6 +175,7 @@ decided(#{verdict := Word} = Verdict, Iq, #{contact := Contact}, Jid) ->
 apply_change(#{contact := Contact, remove := true}, Verdict, #jid{luser = LUser, lserver = LServer}) ->
     case mod_warder_roster_nodes:contact(LUser, LServer, Contact) of
         {#{} = Item, Requests} ->
+            ok = mod_warder_open_requests:forget({LUser, LServer}, Contact),
             IsDone = change(LUser, LServer, Verdict, {?MODULE, remove, [Contact]}),
             _ = IsDone andalso mod_warder_contacts:take_back({LUser, LServer}, Contact, Item, Requests),
             IsDone;

@@ -33,6 +33,7 @@
 
 -spec start(Host :: binary()) -> ok.
 start(Host) ->
+    ok = mod_warder_open_requests:start(Host),
     ok = mod_warder_relations:start(Host),
     ok = mod_warder_requests:start(Host),
     lists:foreach(fun({Hook, Seq}) -> ejabberd_hooks:add(Hook, Host, ?MODULE, Hook, Seq) end, ?HOOKS).
@@ -41,7 +42,8 @@ start(Host) ->
 stop(Host) ->
     lists:foreach(fun({Hook, Seq}) -> ejabberd_hooks:delete(Hook, Host, ?MODULE, Hook, Seq) end, ?HOOKS),
     ok = mod_warder_requests:stop(Host),
-    mod_warder_relations:stop(Host).
+    ok = mod_warder_relations:stop(Host),
+    mod_warder_open_requests:stop(Host).
 
 context(LServer) ->
     case mod_warder_hosts:find(LServer) of
@@ -142,17 +144,25 @@ arrived(#{user := User, contact := Contact, action := Action} = Event, Presence)
         false when Action =:= subscribe ->
             case is_answered(Presence) orelse is_settled(Next) of
                 true ->
+                    %% Nobody here may know of it when he comes back.
+                    _ = is_change(Next) andalso mod_warder_open_requests:keep(User, Contact, maps:get(text, Event)),
                     act(Next, Event, Presence);
                 false ->
                     ok = mod_warder_requests:ask(Presence, Event),
                     false
             end;
         false ->
-            _ = Action =:= unsubscribe andalso mod_warder_requests:withdraw(User, Contact),
+            ok = withdraw(Action, User, Contact),
             %% The server's own come whether there is something to change or not.
             _ = (is_change(Next) orelse not is_servers_own(Presence)) andalso mod_warder_relations:tell(Event),
             act(Next, Event, Presence)
     end.
+
+withdraw(unsubscribe, User, Contact) ->
+    ok = mod_warder_requests:withdraw(User, Contact),
+    mod_warder_open_requests:forget(User, Contact);
+withdraw(_Action, _User, _Contact) ->
+    ok.
 
 known(#{user := {LUser, LServer}, contact := Contact}, Presence) ->
     case {mod_warder_roster_nodes:contact(LUser, LServer, Contact), xmpp:get_meta(Presence, warder_answered, none)} of
