@@ -12,7 +12,7 @@
     mod_warder_subscriptions, mod_warder_delimiter, mod_warder_removed, mod_warder_push_turns
 ]).
 
-%% Of the whole node, while any host has the module: {Hook, Module, Function, Priority}.
+%% Of the whole node, while any host has the module: {Hook, Module, Function, Seq}.
 -define(GLOBAL_HOOKS, [
     {filter_packet, mod_warder_stanza, filter_packet, 60},
     {component_send_packet, mod_warder_line, component_send_packet, 100}
@@ -23,21 +23,26 @@
 start(Host, Options) ->
     ok = mod_warder_hosts:put(Host, Options),
     lists:foreach(fun(Part) -> ok = Part:start(Host) end, ?PARTS),
-    %% Each is added once, however often it is added.
-    _ = [ejabberd_hooks:add(Hook, Module, Function, Priority) || {Hook, Module, Function, Priority} <- ?GLOBAL_HOOKS],
-    mod_warder_stats:register_command().
+    settle_node().
 
 -spec stop(binary()) -> ok.
 stop(Host) ->
     lists:foreach(fun(Part) -> ok = Part:stop(Host) end, lists:reverse(?PARTS)),
     ok = mod_warder_hosts:remove(Host),
-    case mod_warder_hosts:list() of
-        [] ->
-            _ = [ejabberd_hooks:delete(Hook, Module, Function, Priority) || {Hook, Module, Function, Priority} <- ?GLOBAL_HOOKS],
-            mod_warder_stats:unregister_command();
-        _ ->
-            ok
-    end.
+    settle_node().
+
+%% What the node has while any host has the module. Each is added once, however often it is added.
+settle_node() ->
+    mod_warder_hosts:alone(fun() ->
+        case mod_warder_hosts:list() of
+            [] ->
+                _ = [ejabberd_hooks:delete(Hook, Part, Name, Seq) || {Hook, Part, Name, Seq} <- ?GLOBAL_HOOKS],
+                mod_warder_stats:unregister_command();
+            _ ->
+                _ = [ejabberd_hooks:add(Hook, Part, Name, Seq) || {Hook, Part, Name, Seq} <- ?GLOBAL_HOOKS],
+                mod_warder_stats:register_command()
+        end
+    end).
 
 -spec reload(binary(), gen_mod:opts(), gen_mod:opts()) -> ok.
 reload(Host, NewOptions, _OldOptions) ->

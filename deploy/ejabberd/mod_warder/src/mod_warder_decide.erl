@@ -82,8 +82,8 @@ ticket(_Context, _Operation, _Request) ->
 send(#{asker := Asker, settings := #{budgets_ms := Budgets}}, Operation, Request, Options) ->
     warder_ask:ask(Asker, Operation, Request, maps:merge(#{budget_ms => maps:get(Operation, Budgets)}, Options)).
 
-%% @doc For who knows himself what to do without an answer, and counts by {@link answered/3} and {@link failed/4} what came
-%% of it. The options are those of warder_ask, and the budget the host's where they name none.
+%% @doc For who knows himself what to do without an answer, and counts by {@link answered/3} and {@link failed/4} what
+%% came of it. The options are those of warder_ask, and the budget the host's where they name none.
 -spec fetch(context(), warder_operations:operation(), warder_ask:request(), map()) ->
     {ok, warder_replies:reply()} | {error, failure()}.
 fetch(Context, Operation, Request, Options) ->
@@ -129,7 +129,9 @@ counted(Operation, Count) ->
 
 %% @doc For handlers of hooks: ejabberd lets pass what a handler crashes on. What `Do' gives, or, when it crashes,
 %% `Otherwise' of the fallback.
--spec guarded(context(), warder_operations:operation(), side(), fun(() -> Result), fun((verdict()) -> Result)) -> Result.
+-spec guarded(
+    context(), warder_operations:operation(), side(), fun(() -> Result), fun((verdict()) -> Result)
+) -> Result.
 guarded(Context, Operation, Side, Do, Otherwise) ->
     try
         Do()

@@ -4,7 +4,7 @@
 %%% What is shared belongs to the hosts that use it and is found through them: what no host names any more is stopped.
 -module(mod_warder_hosts).
 
--export([find/1, list/0, put/2, remove/1]).
+-export([find/1, list/0, put/2, remove/1, alone/1]).
 %% For supervisors and what they start.
 -export([start_connection/2, normalise/1]).
 -export_type([context/0]).
@@ -34,8 +34,8 @@ find(Host) ->
 list() ->
     persistent_term:get(?MODULE, []).
 
-%% @doc The module of a host was started, or its options are others now. What it shared under its earlier options goes on
-%% where they are unchanged.
+%% @doc The module of a host was started, or its options are others now. What it shared under its earlier options goes
+%% on where they are unchanged.
 -spec put(Host :: binary(), gen_mod:opts()) -> ok.
 put(Host, Options) ->
     alone(fun() ->
@@ -76,6 +76,8 @@ remove(Host) ->
         release()
     end).
 
+%% @doc While no other process of this node changes which hosts there are.
+-spec alone(fun(() -> Result)) -> Result.
 alone(Change) ->
     global:trans({?MODULE, self()}, Change, [node()]).
 
@@ -152,14 +154,14 @@ release() ->
 
 release(Client, IsUsed, Followed) ->
     Supervisor = supervisor_of(Client),
-    Unused = [Name || {Name, _, _, [warder_changes]} <- supervisor:which_children(Supervisor), not lists:member(Name, Followed)],
+    Running = [Name || {Name, _, _, [warder_changes]} <- supervisor:which_children(Supervisor)],
     _ = IsUsed orelse stop(?SUPERVISOR, {?MODULE, Client}),
     lists:foreach(
         fun(Name) ->
             _ = IsUsed andalso stop(Supervisor, Name),
             ok = warder_changes:forget(Name)
         end,
-        Unused
+        Running -- Followed
     ).
 
 stop(Supervisor, Child) ->

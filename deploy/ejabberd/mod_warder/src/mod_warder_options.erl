@@ -1,5 +1,5 @@
-%%% The options of one host: what they may be, their defaults, what they are for, and the settings that they come to, so that
-%%% nobody else reads the configuration.
+%%% The options of one host: what they may be, their defaults, what they are for, and the settings that they come to, so
+%%% that nobody else reads the configuration.
 -module(mod_warder_options).
 
 -export([type/1, defaults/0, docs/0, settings/1, connection/1]).
@@ -58,7 +58,8 @@ type(stanza_kinds) ->
     econf:list(econf:enum(?KINDS), [unique]);
 type(timeouts) ->
     Operations = [binary_to_atom(warder_operations:slug(Operation)) || Operation <- warder_operations:all()],
-    econf:options(maps:from_list([{Operation, duration(1, ?MAX_TIMEOUT_MS)} || Operation <- Operations]), [{return, map}, unique]);
+    Types = maps:from_list([{Operation, duration(1, ?MAX_TIMEOUT_MS)} || Operation <- Operations]),
+    econf:options(Types, [{return, map}, unique]);
 type(fallback) ->
     econf:options(
         #{
@@ -222,7 +223,7 @@ settings(Options) ->
         hooks => maps:from_keys(maps:get(stanza_hooks, Options), true),
         kinds => maps:from_keys(maps:get(stanza_kinds, Options), true),
         budgets_ms => maps:merge(default_budgets(), by_operation(Timeouts, fun(Budget) -> Budget end)),
-        fallback => merge_sides(default_fallback(), by_operation(Fallback, fun(Sides) -> maps:map(fun word/2, Sides) end)),
+        fallback => merge_sides(by_operation(Fallback, fun(Sides) -> maps:map(fun word/2, Sides) end)),
         notify => maps:get(notify, Options),
         roster => maps:get(roster, Options),
         roster_delimiter => maps:get(roster_delimiter, Options),
@@ -249,8 +250,8 @@ by_operation(Given, Value) ->
 word(_Side, 'last-known') -> last_known;
 word(_Side, Word) -> Word.
 
-merge_sides(Defaults, Given) ->
-    maps:map(fun(Operation, Sides) -> maps:merge(Sides, maps:get(Operation, Given, #{})) end, Defaults).
+merge_sides(Given) ->
+    maps:map(fun(Operation, Sides) -> maps:merge(Sides, maps:get(Operation, Given, #{})) end, default_fallback()).
 
 %% @doc Of the connection, as warder_nats takes them. They hold passwords.
 -spec connection(gen_mod:opts()) -> warder_nats:options().
@@ -315,6 +316,7 @@ docs() ->
             {near_cache, "true | false", "Remember answers until something changes."},
             {near_cache_entries, "Number", "How many, up to ten million; 0 for none. Default: 50000."},
             {staleness_bound, "timeout()",
-                "What was not proved to be fresh within this time is asked for again: 200 ms to a minute. Default: 2 s."}
+                "What was not proved to be fresh within this time is asked for again: 200 ms to a minute. "
+                "Default: 2 s."}
         ]
     ].

@@ -1,5 +1,5 @@
-%%% What a host has asked and how it went, counted without locks; one line in the log for many failures of one kind; and the
-%%% command `ejabberdctl warder_stats'.
+%%% What a host has asked and how it went, counted without locks; one line in the log for many failures of one kind; and
+%%% the command `ejabberdctl warder_stats'.
 -module(mod_warder_stats).
 
 -export([new/0, answered/3, remembered/3, failed/5, register_command/0, unregister_command/0, command/0]).
@@ -24,9 +24,10 @@
 ]).
 %% `crashed': a fault of the hook's own.
 -define(FAILURES, [
-    no_responders, timeout, disconnected, too_large, bad_request, expired, overloaded, stanza_required, source_unavailable,
-    internal, bad_reply, crashed, other
+    no_responders, timeout, disconnected, too_large, bad_request, expired, overloaded, stanza_required,
+    source_unavailable, internal, bad_reply, crashed, other
 ]).
+-define(ROW, [{host, string}, {subject, string}, {class, string}, {name, string}, {number, integer}]).
 -define(CLASSES, [{answered, ?WORDS}, {remembered, ?WORDS}, {failed, ?FAILURES}, {taken, ?WORDS}]).
 
 -spec new() -> stats().
@@ -112,17 +113,14 @@ commands() ->
             module = ?MODULE,
             function = command,
             args = [],
-            result =
-                {stats,
-                    {list,
-                        {number,
-                            {tuple, [{host, string}, {subject, string}, {class, string}, {name, string}, {number, integer}]}}}}
+            result = {stats, {list, {row, {tuple, ?ROW}}}}
         }
     ].
 
 %% @private
 command() ->
-    lists:append([rows(Host, Context) || Host <- mod_warder_hosts:list(), {ok, Context} <- [mod_warder_hosts:find(Host)]]).
+    Contexts = [{Host, mod_warder_hosts:find(Host)} || Host <- mod_warder_hosts:list()],
+    lists:append([rows(Host, Context) || {Host, {ok, Context}} <- Contexts]).
 
 rows(Host, #{stats := #stats{counters = Counters}, changes := Changes}) ->
     Asked = [
