@@ -17,7 +17,7 @@ change(#{user := {LUser, LServer} = User, contact := Contact} = Event, Seq) ->
     mod_warder_roster_nodes:change(LUser, LServer, Seq, Step).
 
 is_answer(out, Action) -> Action =:= subscribed orelse Action =:= unsubscribed;
-is_answer(in, _Action) -> false.
+is_answer(in, Action) -> Action =:= unsubscribe.
 
 %% @private In the process of the roster.
 -spec step(

@@ -16,11 +16,18 @@
 
 -type pair() :: {User :: {binary(), binary()}, Contact :: binary()}.
 
+-record(request, {
+    stanza :: presence(),
+    event :: mod_warder_relations:event(),
+    %% What its process does: ask, or act on the answer.
+    phase = asking :: asking | settling,
+    is_withdrawn = false :: boolean()
+}).
 -record(state, {
-    host :: binary(),
-    asking = #{} :: #{pair() => reference()},
-    %% By the monitor of the process that asks; also those that were taken back meanwhile.
-    requests = #{} :: #{reference() => {presence(), mod_warder_relations:event()} | withdrawn}
+    %% Those that are not withdrawn.
+    open = #{} :: #{pair() => reference()},
+    %% By the monitor of the process.
+    requests = #{} :: #{reference() => #request{}}
 }).
 
 -spec start(Host :: binary()) -> ok.
@@ -55,45 +62,56 @@ start_link(Host) ->
     gen_server:start_link({local, process(Host)}, ?MODULE, Host, []).
 
 %% @private
-init(Host) ->
-    {ok, #state{host = Host}}.
+init(_Host) ->
+    {ok, #state{}}.
 
 %% @private
 handle_call(_Request, _From, State) ->
     {reply, ok, State}.
 
 %% @private
-handle_cast({ask, Request, #{user := User, contact := Contact} = Event}, State) ->
-    #state{asking = Asking, requests = Requests} = State,
-    Pair = {User, Contact},
-    case Asking of
-        #{Pair := _} ->
+handle_cast({ask, Stanza, #{user := User, contact := Contact} = Event}, #state{open = Open, requests = Requests} = State) ->
+    Request = #request{stanza = Stanza, event = Event},
+    case Open of
+        #{{User, Contact} := _} ->
             {noreply, State};
         _ when map_size(Requests) >= ?MAX_ASKING ->
             ?WARNING_MSG("~b requests for subscription wait for an answer; no more are taken", [?MAX_ASKING]),
-            _ = spawn(fun() -> settle({#{verdict => defer, failure => overloaded}, unknown}, Request, Event) end),
+            _ = spawn(fun() -> settle({#{verdict => defer, failure => overloaded}, unknown}, Request) end),
             {noreply, State};
         _ ->
-            {_, Ref} = spawn_monitor(fun() -> exit({decided, decide(Event)}) end),
-            {noreply, State#state{asking = Asking#{Pair => Ref}, requests = Requests#{Ref => {Request, Event}}}}
+            {noreply, run(fun() -> exit({decided, decide(Event)}) end, Request, State)}
     end;
-handle_cast({withdraw, Pair}, #state{asking = Asking, requests = Requests} = State) ->
-    case maps:take(Pair, Asking) of
-        {Ref, Others} -> {noreply, State#state{asking = Others, requests = Requests#{Ref := withdrawn}}};
-        error -> {noreply, State}
+handle_cast({withdraw, Pair}, #state{open = Open, requests = Requests} = State) ->
+    case maps:take(Pair, Open) of
+        {Ref, Others} ->
+            #{Ref := Request} = Requests,
+            {noreply, State#state{open = Others, requests = Requests#{Ref := Request#request{is_withdrawn = true}}}};
+        error ->
+            {noreply, State}
     end.
 
+run(Do, #request{event = #{user := User, contact := Contact}} = Request, #state{open = Open, requests = Requests} = State) ->
+    {_, Ref} = spawn_monitor(Do),
+    State#state{open = Open#{{User, Contact} => Ref}, requests = Requests#{Ref => Request}}.
+
 %% @private
-handle_info({'DOWN', Ref, process, _, Reason}, #state{asking = Asking, requests = Requests} = State) ->
-    case maps:take(Ref, Requests) of
-        {{Request, #{user := User, contact := Contact} = Event}, Others} ->
-            _ = spawn(fun() -> settle(outcome(Reason), Request, Event) end),
-            {noreply, State#state{asking = maps:remove({User, Contact}, Asking), requests = Others}};
-        {withdrawn, Others} ->
-            {noreply, State#state{requests = Others}}
-    end;
+handle_info({'DOWN', Ref, process, _, Reason}, #state{requests = Requests} = State) ->
+    {Request, Others} = maps:take(Ref, Requests),
+    {noreply, ended(outcome(Reason), Request, State#state{requests = Others})};
 handle_info(_Other, State) ->
     {noreply, State}.
+
+ended(Outcome, #request{phase = asking, is_withdrawn = false} = Request, State) ->
+    run(fun() -> settle(Outcome, Request) end, Request#request{phase = settling}, State);
+ended(_Outcome, #request{phase = asking, is_withdrawn = true}, State) ->
+    State;
+ended(_Outcome, #request{phase = settling, event = Event, is_withdrawn = true}, State) ->
+    %% It came between: whatever was made of the request, the contact wants it no more.
+    _ = spawn(fun() -> mod_warder_contacts:change(Event#{action => unsubscribe}, 0) end),
+    State;
+ended(_Outcome, #request{event = #{user := User, contact := Contact}}, #state{open = Open} = State) ->
+    State#state{open = maps:remove({User, Contact}, Open)}.
 
 outcome({decided, Outcome}) -> Outcome;
 outcome(_Crash) -> {#{verdict => defer, failure => crashed}, unknown}.
@@ -114,8 +132,8 @@ ask_workers(LServer, #{contact := Contact} = Event) ->
     {ok, Context} = mod_warder_hosts:find(LServer),
     mod_warder_relations:ask(Context, mod_warder_subscriptions:side(jid:decode(Contact)), Event).
 
-settle({#{verdict := Word} = Verdict, Known}, Request, #{user := {LUser, LServer}} = Event) ->
-    Addressed = Request#presence{to = jid:make(LUser, LServer)},
+settle({#{verdict := Word} = Verdict, Known}, #request{stanza = Stanza, event = #{user := {LUser, LServer}} = Event}) ->
+    Addressed = Stanza#presence{to = jid:make(LUser, LServer)},
     case Word of
         allow ->
             route(mod_warder_subscriptions:answered(maps:get(seq, Verdict, 0), Known, Addressed));
