@@ -97,16 +97,21 @@ describe('what hosts share', () => {
     expect(await seen()).toBe(3);
   });
 
-  it('comes back, with all that its hosts need, however often a process of it ends', async () => {
-    const before = await sharedBy('two.test');
+  it.each([
     // More often than its own supervisor bears.
+    ['a process of it ends', 'exit(whereis(Client), kill)', 15],
+    ['its supervisor is killed', 'exit(Supervisor(), kill)', 3],
+  ])('comes back, with all that its hosts need, however often %s', async (_what, kill, times) => {
+    const before = await sharedBy('two.test');
     await ejabberd.shell(`
       {ok, #{client := Client, changes := Changes}} = mod_warder_hosts:find(<<"two.test">>),
+      Supervisor = fun() -> element(2, lists:keyfind({mod_warder_hosts, Client}, 1,
+        supervisor:which_children(ejabberd_gen_mod_sup))) end,
       Await = fun Await(Gone) -> case whereis(Changes) of
         Pid when is_pid(Pid), Pid =/= Gone -> Pid;
         _ -> timer:sleep(5), Await(Gone)
       end end,
-      [begin Old = Await(none), exit(whereis(Client), kill), Await(Old) end || _ <- lists:seq(1, 15)]`);
+      [begin Old = Await(none), ${kill}, Await(Old) end || _ <- lists:seq(1, ${times})]`);
     const after = await sharedBy('two.test');
     expect(after.connection).not.toBe(before.connection);
     expect(after.connection).not.toContain('undefined');

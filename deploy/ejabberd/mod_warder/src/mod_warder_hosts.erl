@@ -20,6 +20,7 @@
 }.
 
 -define(SUPERVISOR, ejabberd_gen_mod_sup).
+-define(END_MS, 5000).
 
 %% @doc What the host has to work with; none where its module is not loaded.
 -spec find(Host :: binary()) -> {ok, context()} | none.
@@ -101,8 +102,24 @@ connect(Options) ->
 
 %% @private Started again, it follows what the hosts that use it need.
 start_connection(Client, Options) ->
-    Followed = [changes(Client, Settings) || #{client := Used, settings := Settings} <- contexts(), Used =:= Client],
-    warder_sup:start_link({Client, Options}, lists:usort(Followed) -- [none]).
+    Wanted = [changes(Client, Settings) || #{client := Used, settings := Settings} <- contexts(), Used =:= Client],
+    Followed = lists:usort(Wanted) -- [none],
+    lists:foreach(fun await_end/1, [Client | [Name || {Name, _} <- Followed]]),
+    warder_sup:start_link({Client, Options}, Followed).
+
+%% Who has lost his supervisor ends soon, but may still have his name. Failing because of that, again and again, would cost
+%% the node.
+await_end(Name) ->
+    case whereis(Name) of
+        undefined ->
+            ok;
+        Pid ->
+            Ref = monitor(process, Pid),
+            receive
+                {'DOWN', Ref, process, _, _} -> ok
+            after ?END_MS -> demonitor(Ref, [flush])
+            end
+    end.
 
 follow(Client, Settings) ->
     case changes(Client, Settings) of
