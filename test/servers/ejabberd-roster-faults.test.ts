@@ -104,3 +104,23 @@ it('a reload that takes rosters away and gives them back shows them again to who
   await scene.change({ user: at(alice) });
   expect(await pushed(phone)).toEqual(contact('after'));
 });
+
+it('requests for a subscription that mod_roster has from before are not shown while rosters are kept elsewhere', async () => {
+  const dora = `dora${names}`;
+  await scene.server.register(dora);
+  await scene.server.reconfigure({ checks: [], roster: false });
+  await bob.send(xml('presence', { type: 'subscribe', to: at(dora) }));
+  await bob.settle();
+  const requests = async (): Promise<unknown[]> => {
+    const client = await scene.server.connect(dora, { presence: false });
+    await client.send(xml('presence'));
+    await client.settle();
+    await client.stop();
+    return client.inbox.filter(isPresence(at('bob'), 'subscribe'));
+  };
+  await scene.server.reconfigure({ checks: [], roster: true });
+  expect(await requests()).toEqual([]);
+  await scene.server.reconfigure({ checks: [], roster: false });
+  expect(await requests()).toHaveLength(1);
+  await scene.server.reconfigure({ checks: [], roster: true });
+});

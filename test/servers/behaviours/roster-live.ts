@@ -313,8 +313,9 @@ export function followRosters(kind: RosterKind): void {
       const phone = await logIn(alice, 'phone');
       await become(alice, before);
       expect(await pushed(phone)).toEqual(before);
-      const tablet = await scene.server.connect(alice, { resource: 'tablet' });
+      const tablet = await scene.server.connect(alice, { resource: 'tablet', presence: false });
       clients.push(tablet);
+      await tablet.send(xml('presence'));
       await tablet.settle();
       expect(tablet.inbox.filter(isPresence(request.jid, 'subscribe'))).toEqual([]);
     });

@@ -33,7 +33,8 @@ stop(Host) ->
 
 -spec reload(Host :: binary()) -> ok.
 reload(Host) ->
-    mod_warder_roster_refresh:reload(Host).
+    ok = mod_warder_roster_refresh:reload(Host),
+    mod_warder_roster_client:reload(Host).
 
 %% @doc The roster that is known, or else asked for, also of who is not online here. Takes no longer than the budget.
 -spec current(LUser :: binary(), LServer :: binary()) -> {ok, roster()} | none.

@@ -2,12 +2,14 @@
 %%% on, and served instead of mod_roster's own. Runs in the process of its session.
 -module(mod_warder_roster_client).
 
--export([start/1, stop/1]).
+-export([start/1, stop/1, reload/1]).
 -export([c2s_session_opened/1, c2s_copy_session/2, c2s_terminated/2, user_send_packet/1, c2s_handle_info/2]).
 -export([c2s_self_presence/1, c2s_post_auth_features/2]).
 
 -include("xmpp.hrl").
 
+%% Of its own hooks.
+-define(MOD_ROSTER_SEQ, 50).
 -define(HOOKS, [
     %% After the check whether it may open at all.
     {c2s_session_opened, c2s_session_opened, 90},
@@ -27,11 +29,28 @@
 
 -spec start(Host :: binary()) -> ok.
 start(Host) ->
-    lists:foreach(fun({Hook, Function, Seq}) -> ejabberd_hooks:add(Hook, Host, ?MODULE, Function, Seq) end, ?HOOKS).
+    lists:foreach(fun({Hook, Function, Seq}) -> ejabberd_hooks:add(Hook, Host, ?MODULE, Function, Seq) end, ?HOOKS),
+    reload(Host).
 
 -spec stop(Host :: binary()) -> ok.
 stop(Host) ->
-    lists:foreach(fun({Hook, Function, Seq}) -> ejabberd_hooks:delete(Hook, Host, ?MODULE, Function, Seq) end, ?HOOKS).
+    lists:foreach(fun({Hook, Function, Seq}) -> ejabberd_hooks:delete(Hook, Host, ?MODULE, Function, Seq) end, ?HOOKS),
+    requests_of_mod_roster(Host, shown).
+
+-spec reload(Host :: binary()) -> ok.
+reload(Host) ->
+    case mod_warder_roster:is_on(Host) of
+        true -> requests_of_mod_roster(Host, hidden);
+        false -> requests_of_mod_roster(Host, shown)
+    end.
+
+%% Those that wait in its tables from before: it would show them to who becomes available, and nobody could answer them.
+requests_of_mod_roster(Host, hidden) ->
+    ejabberd_hooks:delete(c2s_self_presence, Host, mod_roster, c2s_self_presence, ?MOD_ROSTER_SEQ);
+requests_of_mod_roster(Host, shown) ->
+    _ = gen_mod:is_loaded(Host, mod_roster) andalso
+        ejabberd_hooks:add(c2s_self_presence, Host, mod_roster, c2s_self_presence, ?MOD_ROSTER_SEQ),
+    ok.
 
 %% @private A session that is resumed may have come from another node.
 -spec c2s_session_opened(state()) -> state().
