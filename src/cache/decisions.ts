@@ -90,8 +90,8 @@ export class Decisions {
     if (decide === undefined) throw new Error(`${source.name} (${source.type}) decides nothing`);
     const identity = `${source.name}\0${question.operation}\0${source.identity?.(question) ?? question.request.id}`;
     const minSeq = question.request.min_seq;
-    const landed = await this.flights.fly(identity, subjectOf(question), minSeq, async () => ({
-      answer: await decide(question, call),
+    const landed = await this.flights.fly(identity, subjectOf(question), minSeq, call, async (flying) => ({
+      answer: await decide(question, flying),
       asked: question,
     }));
     const { value, floor, beganAtMs, provedAtMs } = landed;

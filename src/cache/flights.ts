@@ -3,6 +3,7 @@
  * enough for him: begun at his own lowest sequence or later, not before a change that touches the question, and not
  * longer ago than the staleness bound, since a change may have been missed meanwhile.
  */
+import type { Call } from '../sources/source.ts';
 import type { Freshness } from './freshness.ts';
 import type { Subject } from './stamps.ts';
 
@@ -20,6 +21,12 @@ interface Flight<V> {
   readonly floor: number;
   readonly beganAtMs: number;
   readonly landing: Promise<Landed<V>>;
+  readonly waitedFor: WaitedFor;
+}
+
+/** Until when the most patient of those who wait for a flight does. */
+interface WaitedFor {
+  untilMs: number;
 }
 
 export class Flights<V> {
@@ -35,9 +42,16 @@ export class Flights<V> {
     return this.#flights.size;
   }
 
-  /** Joins the lookup with this identity, or begins it. */
-  fly(identity: string, subject: Subject, minSeq: number, begin: () => Promise<V>): Promise<Landed<V>> {
+  /** Joins the lookup with this identity, or begins it, with a call that is waited for as long as anybody does. */
+  fly(
+    identity: string,
+    subject: Subject,
+    minSeq: number,
+    call: Call,
+    begin: (call: Call) => Promise<V>,
+  ): Promise<Landed<V>> {
     const { order, proof, clock } = this.#freshness;
+    const untilMs = call.waitedForUntilMs?.() ?? Infinity;
     const current = this.#flights.get(identity);
     if (
       current !== undefined &&
@@ -46,6 +60,7 @@ export class Flights<V> {
       order.stamps.allow(current.floor, subject)
     ) {
       this.joined += 1;
+      current.waitedFor.untilMs = Math.max(current.waitedFor.untilMs, untilMs);
       return current.landing;
     }
     const beginning = {
@@ -53,8 +68,10 @@ export class Flights<V> {
       beganAtMs: clock.now(),
       provedAtMs: proof.provedAtMs,
     };
-    const landing = begin().then((value) => ({ value, ...beginning }));
-    const flight: Flight<V> = { ...beginning, landing };
+    const waitedFor: WaitedFor = { untilMs };
+    const flown = begin({ ...call, waitedForUntilMs: () => waitedFor.untilMs });
+    const landing = flown.then((value) => ({ value, ...beginning }));
+    const flight: Flight<V> = { ...beginning, landing, waitedFor };
     this.#flights.set(identity, flight);
     const leave = () => {
       // A newer flight may have taken the place.

@@ -62,12 +62,14 @@ export class Rosters {
     const { source } = route;
     const { order } = this.#freshness;
     const key = keyOf(user, route);
-    const { value, floor, beganAtMs, provedAtMs } = await this.flights.fly(key, subjectOf(user), minSeq, async () => {
+    const fetch = async (flying: Call) => {
       if (source.roster === undefined) throw new Error(`${source.name} (${source.type}) has no rosters`);
       const wasDeaf = source.isDeaf?.() === true;
-      const { items, pending, problems } = await source.roster(user, call);
+      const { items, pending, problems } = await source.roster(user, flying);
       return { roster: { version: versionOf(items, pending), items, pending }, problems, wasDeaf };
-    });
+    };
+    const landed = await this.flights.fly(key, subjectOf(user), minSeq, call, fetch);
+    const { value, floor, beganAtMs, provedAtMs } = landed;
     const { roster, problems, wasDeaf } = value;
     const lagsMs = this.#lagOf(user, source, floor);
     const isDeaf = wasDeaf || source.isDeaf?.() === true;

@@ -9,13 +9,14 @@ import { SourceUnavailable } from '../sources/source.ts';
 import type { Question } from '../sources/source.ts';
 import type { Decision, DecisionReply } from '../wire/replies.ts';
 import type { Ask, Parts } from './ask.ts';
-import { beforeDeadline } from './deadline.ts';
+import { beforeDeadline, inTimeMs } from './deadline.ts';
 import { freshnessOf } from './freshness.ts';
-import { logUnavailable } from './unavailable.ts';
+import { failureKindOf, logUnavailable } from './unavailable.ts';
 
 /**
  * Decides, at once when the decision is remembered.
- * @throws Failure `source-unavailable` when nothing and no fallback answers, `stanza-required` when the source needs it.
+ * @throws Failure `source-unavailable` when nothing and no fallback answers, `overloaded` when the source was not asked
+ *   because too many are waiting for it, `stanza-required` when the source needs it.
  */
 export function decide(
   question: Question,
@@ -50,14 +51,16 @@ export function decide(
 
 async function lookUp(question: Question, route: Route, ask: Ask, parts: Parts): Promise<DecisionReply> {
   const { traceparent } = question.request;
+  const untilMs = inTimeMs(ask.deadlineMs, parts.clock.now());
+  const call = { signal: parts.stopping, traceparent, waitedForUntilMs: () => untilMs };
   try {
-    const flight = parts.decisions.lookUp(question, route, { signal: parts.stopping, traceparent });
+    const flight = parts.decisions.lookUp(question, route, call);
     return reply(question, route, await beforeDeadline(flight, ask.deadlineMs, parts.clock), ask, parts);
   } catch (error) {
     if (!(error instanceof SourceUnavailable)) throw error;
     logUnavailable(error, route, parts);
     const fallback = fallbackOf(question, route, parts);
-    if (fallback === undefined) throw new Failure('source-unavailable', error.message, { cause: error });
+    if (fallback === undefined) throw new Failure(failureKindOf(error), error.message, { cause: error });
     route.counts.degraded[fallback.verdict] += 1;
     const { id } = question.request;
     return {
@@ -67,7 +70,7 @@ async function lookUp(question: Question, route: Route, ask: Ask, parts: Parts):
       ...fallback,
       ttl_ms: 0,
       scope: 'none',
-      degraded: 'source-unavailable',
+      degraded: failureKindOf(error),
     };
   }
 }

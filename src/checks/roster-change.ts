@@ -9,9 +9,9 @@ import { SourceUnavailable } from '../sources/source.ts';
 import type { RosterChange } from '../sources/source.ts';
 import type { Decision, DecisionReply } from '../wire/replies.ts';
 import type { Ask, Parts } from './ask.ts';
-import { beforeDeadline } from './deadline.ts';
+import { beforeDeadline, inTimeMs } from './deadline.ts';
 import { freshnessOf } from './freshness.ts';
-import { logUnavailable } from './unavailable.ts';
+import { failureKindOf, logUnavailable } from './unavailable.ts';
 
 /**
  * Tells the source of the user's domain. `touched` are the users whose rosters are others when it agrees.
@@ -19,7 +19,7 @@ import { logUnavailable } from './unavailable.ts';
  * All that has begun goes on when the budget is over. An application that agrees too late has stored the change, so it
  * is published all the same; the asker has had the fallback by then, and learns the truth with the roster. Only a worker
  * that stops abandons what nobody waits for any more.
- * @throws Failure `source-unavailable` when neither the source nor a fallback answers
+ * @throws Failure `source-unavailable` when neither the source nor a fallback answers, `overloaded` when too many wait
  */
 export async function changeRoster(
   change: RosterChange,
@@ -34,7 +34,7 @@ export async function changeRoster(
   if (route === undefined) {
     throw new Failure('source-unavailable', `no source is configured for ${operation} of ${user.domain}`);
   }
-  const telling = tell(change, route, parts);
+  const telling = tell(change, route, ask, parts);
   const publishing = telling.then((decision) => publish(decision, touched, change, route, parts));
   const answered = (decision: Decision, floor: number): DecisionReply => ({
     v: 1,
@@ -54,15 +54,18 @@ export async function changeRoster(
     if (!(error instanceof SourceUnavailable)) throw error;
     logUnavailable(error, route, parts);
     const fallback = fallbackOf(route);
-    if (fallback === undefined) throw new Failure('source-unavailable', error.message, { cause: error });
+    if (fallback === undefined) throw new Failure(failureKindOf(error), error.message, { cause: error });
     route.counts.degraded[fallback.verdict] += 1;
-    return { ...answered(fallback, order.seen), degraded: 'source-unavailable' };
+    return { ...answered(fallback, order.seen), degraded: failureKindOf(error) };
   }
 }
 
-async function tell(change: RosterChange, { source }: Route, { stopping }: Parts): Promise<Decision> {
+/** What still waits for a place when nobody would hear the answer is not told at all. */
+async function tell(change: RosterChange, { source }: Route, ask: Ask, parts: Parts): Promise<Decision> {
   if (source.rosterChange === undefined) throw new Error(`${source.name} (${source.type}) can be told nothing`);
-  return source.rosterChange(change, { signal: stopping, traceparent: change.request.traceparent });
+  const untilMs = inTimeMs(ask.deadlineMs, parts.clock.now());
+  const { traceparent } = change.request;
+  return source.rosterChange(change, { signal: parts.stopping, traceparent, waitedForUntilMs: () => untilMs });
 }
 
 /** The number after which everybody knows; undefined where nothing has changed. */

@@ -1,5 +1,6 @@
-/** What the log says when a source did not answer: one line a call that failed, and none for those that were never made. */
+/** What it means that a source did not answer: for the asker, and in the log, with one line a call that failed. */
 import type { Route } from '../cache/routes.ts';
+import type { FailureKind } from '../failures.ts';
 import type { SourceUnavailable } from '../sources/source.ts';
 import type { Parts } from './ask.ts';
 
@@ -10,4 +11,9 @@ import type { Parts } from './ask.ts';
 export function logUnavailable({ outcome, message }: SourceUnavailable, { source }: Route, { log }: Parts): void {
   const level = outcome === 'breaker-open' || outcome === 'bulkhead-full' ? 'debug' : 'warn';
   log[level]({ source: source.name, outcome, detail: message }, 'source unavailable');
+}
+
+/** It was never asked where there was no place for one call more: that is this worker's load, and no fault of the source. */
+export function failureKindOf({ outcome }: SourceUnavailable): FailureKind {
+  return outcome === 'bulkhead-full' ? 'overloaded' : 'source-unavailable';
 }

@@ -22,7 +22,7 @@ import type { Operation } from '../wire/operation.ts';
 import type { Reply } from '../wire/replies.ts';
 import type { Liveness } from './liveness.ts';
 import { createOperationStats } from './stats.ts';
-import type { OperationStats, ShedReason } from './stats.ts';
+import type { OperationStats } from './stats.ts';
 import { isInbox, queueGroup, requestSubject } from './subjects.ts';
 
 /** One request and what became of it, for who wants to watch. */
@@ -45,6 +45,8 @@ export interface ServeOptions {
   readonly log: Logger;
   readonly maxInFlight: number;
   readonly onAnswered?: ((answered: Answered) => void) | undefined;
+  /** Is told as long as it is open. */
+  readonly watch?: { readonly isOpen: boolean; see(answered: Answered): void };
 }
 
 /** One request on its way. */
@@ -170,15 +172,9 @@ export class RequestServer {
     exchange.request = request;
     const deadlineMs = liveness.aliveAtMs + request.budget_ms;
     if (exchange.startedMs >= deadlineMs)
-      throw this.#shed(exchange, 'expired', 'the budget had passed when the request was read');
-    if (this.#inFlight.size >= maxInFlight)
-      throw this.#shed(exchange, 'overloaded', `${maxInFlight} requests are in flight`);
+      throw new Failure('expired', 'the budget had passed when the request was read');
+    if (this.#inFlight.size >= maxInFlight) throw new Failure('overloaded', `${maxInFlight} requests are in flight`);
     return row.check(request, { askedAtMs: exchange.startedMs, deadlineMs }, parts);
-  }
-
-  #shed({ operation }: Exchange, reason: ShedReason, detail: string): Failure {
-    this.stats[operation].shed[reason] += 1;
-    return new Failure(reason, detail);
   }
 
   #respond(exchange: Exchange, reply: Reply): void {
@@ -199,6 +195,7 @@ export class RequestServer {
     else log.debug({ operation, id, kind, detail: failure.message }, 'request failed');
     const stats = this.stats[operation];
     stats.failures[kind] += 1;
+    if (kind === 'overloaded' || kind === 'expired') stats.shed[kind] += 1;
     stats.lastError = `${kind}: ${failures[kind].text}`;
     this.#account(exchange, kind);
     // Publishing would throw, and nobody above catches: whoever asked went with the connection.
@@ -210,10 +207,11 @@ export class RequestServer {
   }
 
   #account(exchange: Exchange, reply: Reply | FailureKind): void {
-    const { clock, onAnswered } = this.#options;
+    const { clock, onAnswered, watch } = this.#options;
     const tookMs = clock.now() - exchange.startedMs;
     this.stats[exchange.operation].latency.observe(tookMs / 1_000);
     const { operation, request, isAtOnce } = exchange;
     onAnswered?.({ operation, request, reply, tookMs, isAtOnce });
+    if (watch?.isOpen === true) watch.see({ operation, request, reply, tookMs, isAtOnce });
   }
 }

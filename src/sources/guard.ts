@@ -2,17 +2,10 @@
  * What stands around every call of a source, whatever it goes to: places for so many at once, a circuit that opens, one
  * limit of time for all of it, and how it ended. It knows nothing of HTTP or SQL.
  */
-import {
-  BrokenCircuitError,
-  BulkheadRejectedError,
-  CircuitState,
-  ConsecutiveBreaker,
-  bulkhead,
-  circuitBreaker,
-  handleWhen,
-} from 'cockatiel';
+import { BrokenCircuitError, CircuitState, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel';
 import type { CallOptions } from '../config/call-options.ts';
 import { LatencyHistogram } from '../observe/histogram.ts';
+import { CallQueue, NoPlace } from './call-queue.ts';
 import { Deadline } from './deadline.ts';
 import { SourceUnavailable } from './source.ts';
 import type { Call, SourceContext, SourceOutcome } from './source.ts';
@@ -51,7 +44,7 @@ export function createGuard(
   asUnavailable: (error: unknown) => unknown,
 ): Guard {
   const { log, clock, observe, expose } = context;
-  const places = bulkhead(options.max_concurrent, options.max_queued);
+  const places = new CallQueue(options.max_concurrent, options.max_queued, () => clock.now());
   const breaker = circuitBreaker(
     handleWhen((error) => error instanceof SourceUnavailable && opensTheCircuit.has(error.outcome)),
     {
@@ -64,9 +57,9 @@ export function createGuard(
   const waited = new LatencyHistogram();
   expose(() => ({
     breaker: breakerWords[breaker.state],
-    inFlight: options.max_concurrent - places.executionSlots,
-    queued: options.max_queued - places.queueSlots,
-    maxInFlight: options.max_concurrent,
+    inFlight: places.inFlight,
+    queued: places.queued,
+    maxInFlight: places.max,
     waited,
   }));
 
@@ -88,13 +81,14 @@ export function createGuard(
         ? new SourceUnavailable('timeout', `no answer of ${target} within ${options.timeout_ms} ms`)
         : new SourceUnavailable('bulkhead-full', `no place within ${options.timeout_ms} ms to call ${target}`),
     );
+    const waiter = { signal: deadline.signal, untilMs: () => call.waitedForUntilMs?.() ?? Infinity };
     const place = () =>
-      places.execute(() => {
+      places.run(() => {
         asked = true;
         waited.observe((clock.now() - calledAtMs) / 1_000);
         // While a connection is being made, aborting has no effect: the place must not be held until that ends.
         return Promise.race([attempt(work, deadline), deadline.passed]);
-      }, deadline.signal);
+      }, waiter);
     try {
       // A trial that is abandoned closes the circuit. The count of failures stays, so the next failure opens it again.
       return await Promise.race([breaker.execute(place), deadline.passed]);
@@ -107,9 +101,7 @@ export function createGuard(
     if (error instanceof BrokenCircuitError) {
       return new SourceUnavailable('breaker-open', `${target} has failed too often and is left alone`);
     }
-    if (error instanceof BulkheadRejectedError) {
-      return new SourceUnavailable('bulkhead-full', `too many calls to ${target} are waiting`);
-    }
+    if (error instanceof NoPlace) return new SourceUnavailable('bulkhead-full', `${target}: ${error.message}`);
     return error;
   }
 

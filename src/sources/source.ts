@@ -28,6 +28,12 @@ export type RosterChange =
 export interface Call {
   /** Aborted when nobody waits any longer, or at shutdown. */
   readonly signal: AbortSignal;
+  /**
+   * Until when somebody waits for the answer, on the monotonic clock in milliseconds: a call that has to wait for its
+   * place is not begun when it could not be answered by then. It may grow, when others join who wait longer. Absent: the
+   * answer is of use whenever it comes.
+   */
+  readonly waitedForUntilMs?: () => number;
   /** W3C trace context to pass on, if the asker sent one. */
   readonly traceparent?: string | undefined;
 }
