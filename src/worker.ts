@@ -20,6 +20,7 @@ import type { Config } from './config/schema.ts';
 import { startHttp } from './http/server.ts';
 import type { Push } from './http/server.ts';
 import { openConnection } from './nats/connection.ts';
+import { DecisionsWatch } from './nats/decisions-watch.ts';
 import { startFlushRequests } from './nats/flush-requests.ts';
 import { startHookStats } from './nats/hook-stats.ts';
 import { Invalidations } from './nats/invalidations.ts';
@@ -37,6 +38,7 @@ import { Releasers } from './releasers.ts';
 import { createConstantSources } from './sources/constant.ts';
 import { createSource } from './sources/registry.ts';
 import { version } from './version.ts';
+import type { Operation } from './wire/operation.ts';
 
 export interface WorkerOptions {
   readonly config: Config;
@@ -184,7 +186,11 @@ async function assemble(
   releasers.push(() => members.stop());
 
   parts = { routes, decisions, rosters, order, proof, clock, log, stopping: stopping.signal, publish };
-  const server = new RequestServer({ nats, prefix, parts, clock, liveness, log, maxInFlight, onAnswered });
+  const sourceOf = (operation: Operation, domain: string) => routes.of(operation, domain)?.source.name;
+  const watch = new DecisionsWatch({ nats, prefix, clock, worker: id, sourceOf });
+  watch.start();
+  releasers.push(() => watch.stop());
+  const server = new RequestServer({ nats, prefix, parts, clock, liveness, log, maxInFlight, onAnswered, watch });
   server.start();
   releasers.push(() => server.stop(config.limits.drain_timeout_ms));
   const flushes = startFlushRequests({ nats, prefix, log, publish });
