@@ -2,8 +2,8 @@
 %%% answer. Never raises, and always comes back with a verdict.
 -module(mod_warder_decide).
 
--export([decide/5, recall/3, ask/5, fetch/4, fallback/4, answered/3, failed/4, guarded/5, side/1, jid/1]).
--export_type([verdict/0, verify/0]).
+-export([decide/5, recall/3, place/2, recall/2, ask/5, fetch/4, fallback/4, answered/3, failed/4, guarded/5, side/1, jid/1]).
+-export_type([verdict/0, verify/0, place/0]).
 
 -include("logger.hrl").
 -include("jid.hrl").
@@ -20,6 +20,8 @@
 }.
 -type failure() :: warder_ask:failure() | crashed.
 -type verify() :: fun((warder_replies:reply()) -> boolean()) | undefined.
+%% Where a verdict is remembered; `nowhere': it never is.
+-opaque place() :: {warder_operations:operation(), warder_near_cache:place()} | nowhere.
 -type side() :: mod_warder_options:side().
 -type context() :: mod_warder_hosts:context().
 
@@ -33,8 +35,26 @@ decide(Context, Operation, Side, Request, Verify) ->
 
 %% @doc Waits for nothing.
 -spec recall(context(), warder_operations:operation(), warder_ask:request()) -> {ok, verdict()} | miss.
-recall(#{settings := #{near_cache := true}, changes := Changes, stats := Stats}, Operation, Request) ->
-    try has_normal_jids(Operation, Request) andalso warder_changes:recall(Changes, Operation, Request) of
+recall(#{settings := #{near_cache := true}} = Context, Operation, Request) ->
+    recall(Context, place(Operation, Request));
+recall(_Context, _Operation, _Request) ->
+    miss.
+
+%% @doc For who looks for the same more than once.
+-spec place(warder_operations:operation(), warder_ask:request()) -> place().
+place(Operation, Request) ->
+    try has_normal_jids(Operation, Request) of
+        true -> {Operation, warder_near_cache:place(Operation, Request)};
+        false -> nowhere
+    catch
+        Class:Reason:Stack ->
+            crash("look for", Operation, Class, Reason, Stack),
+            nowhere
+    end.
+
+-spec recall(context(), place()) -> {ok, verdict()} | miss.
+recall(#{settings := #{near_cache := true}, changes := Changes, stats := Stats}, {Operation, Place}) ->
+    try warder_changes:recall(Changes, Place) of
         {ok, #{verdict := Word} = Verdict} ->
             ok = counted(Operation, fun() -> mod_warder_stats:remembered(Operation, Word, Stats) end),
             {ok, Verdict};
@@ -45,7 +65,7 @@ recall(#{settings := #{near_cache := true}, changes := Changes, stats := Stats},
             crash("recall", Operation, Class, Reason, Stack),
             miss
     end;
-recall(_Context, _Operation, _Request) ->
+recall(_Context, _Place) ->
     miss.
 
 -spec ask(context(), warder_operations:operation(), side(), warder_ask:request(), verify()) -> verdict().

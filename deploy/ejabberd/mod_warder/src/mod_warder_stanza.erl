@@ -19,6 +19,9 @@
 %% Below what refuses strangers (25), so that those cost no question; above the archive (49) and the store (50).
 -define(OFFLINE_PRIORITY, 30).
 
+%% In the dictionary of a session's process.
+-define(PLACE, mod_warder_stanza_place).
+
 -spec start(binary()) -> ok.
 start(Host) ->
     ok = mod_warder_client:start(Host),
@@ -136,12 +139,24 @@ is_concerned(_Hook, _Stanza) ->
     true.
 
 decide(Context, Hook, Stanza, Session) ->
-    Request = request(Hook, Stanza),
-    case mod_warder_decide:recall(Context, stanza_check, Request) of
+    case mod_warder_decide:recall(Context, place(Hook, Stanza)) of
         {ok, #{verdict := allow}} -> {pass, Stanza};
         {ok, Verdict} -> act(Context, Hook, Stanza, Verdict);
-        miss -> ask(Context, Hook, Stanza, Session, Request)
+        miss -> ask(Context, Hook, Stanza, Session, request(Hook, Stanza))
     end.
+
+%% Most messages go where the one before went, and what is known of that is kept by the session.
+place(send, #message{from = From, to = To, type = Type} = Message) ->
+    case get(?PLACE) of
+        {From, To, Type, Place} ->
+            Place;
+        _ ->
+            Place = mod_warder_decide:place(stanza_check, request(send, Message)),
+            _ = put(?PLACE, {From, To, Type, Place}),
+            Place
+    end;
+place(Hook, Stanza) ->
+    mod_warder_decide:place(stanza_check, request(Hook, Stanza)).
 
 ask(Context, Hook, Stanza, none, Request) ->
     Side = mod_warder_decide:side(xmpp:get_from(Stanza)),

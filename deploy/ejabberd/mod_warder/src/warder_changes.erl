@@ -14,7 +14,7 @@
 -behaviour(gen_server).
 
 -export([start_link/2, child_spec/2, forget/1, listen/1, unlisten/2, clear/1]).
--export([recall/3, ask/3, answered/3, min_seq/1, seen/1, is_counted/1, stats/1]).
+-export([recall/3, recall/2, ask/3, answered/3, min_seq/1, seen/1, is_counted/1, stats/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([options/0, ticket/0]).
 
@@ -83,7 +83,12 @@ clear(Name) ->
 -spec recall(Name :: atom(), warder_operations:operation(), warder_ask:request()) ->
     {ok, warder_near_cache:verdict()} | miss.
 recall(Name, Operation, Request) ->
-    with_cache(Name, miss, fun(Cache) -> warder_near_cache:get(Operation, Request, Cache) end).
+    recall(Name, warder_near_cache:place(Operation, Request)).
+
+%% @doc The same of what {@link warder_near_cache:place/2} was told of before.
+-spec recall(Name :: atom(), warder_near_cache:place()) -> {ok, warder_near_cache:verdict()} | miss.
+recall(Name, Place) ->
+    with_cache(Name, miss, fun(Cache) -> warder_near_cache:get(Place, Cache) end).
 
 %% @doc Just before a question is sent.
 -spec ask(Name :: atom(), warder_operations:operation(), warder_ask:request()) -> ticket().

@@ -10,10 +10,10 @@
 %%% replaced or evicted.
 -module(warder_near_cache).
 
--export([new/1, get/3, ask/3, answered/3]).
+-export([new/1, get/3, place/2, get/2, ask/3, answered/3]).
 -export([connected/2, numbered/3, heard/2, clear/1, count_alone/1]).
 -export([min_seq/1, seen/1, mode/1, is_proved/1, stats/1]).
--export_type([cache/0, ticket/0, verdict/0]).
+-export_type([cache/0, place/0, ticket/0, verdict/0]).
 
 -record(cache, {
     clock :: fun(() -> integer()),
@@ -34,7 +34,15 @@
     order :: warder_order:order()
 }).
 
+-record(place, {
+    operation :: warder_operations:operation(),
+    request :: warder_ask:request(),
+    %% None where nothing is ever remembered.
+    sides :: {binary(), binary() | none} | none
+}).
+
 -opaque cache() :: #cache{}.
+-opaque place() :: #place{}.
 -opaque ticket() :: #ticket{}.
 %% `seq' is the floor that it is kept with.
 -type verdict() :: #{
@@ -73,11 +81,26 @@ new(Options) ->
 %% @doc What is remembered for this request, if anything may be served. The request is that of the wire, its JIDs, bare or
 %% full, in normal form.
 -spec get(warder_operations:operation(), warder_ask:request(), cache()) -> {ok, verdict()} | miss.
-get(Operation, Request, #cache{order = Order, counters = Counters} = Cache) ->
+get(Operation, Request, Cache) ->
+    get(place(Operation, Request), Cache).
+
+%% @doc Where it is looked for, for who looks for the same more than once: it holds of a request what it is remembered
+%% under, and no stanza.
+-spec place(warder_operations:operation(), warder_ask:request()) -> place().
+place(Operation, Request) ->
+    Sides =
+        case warder_near_keys:scopes(Operation) of
+            [] -> none;
+            _ -> warder_near_keys:sides(Operation, Request)
+        end,
+    #place{operation = Operation, request = maps:remove(<<"stanza">>, Request), sides = Sides}.
+
+-spec get(place(), cache()) -> {ok, verdict()} | miss.
+get(#place{operation = Operation} = Place, #cache{order = Order, counters = Counters} = Cache) ->
     Found =
         case warder_order:mode(Order) of
             unsettled -> miss;
-            _ -> recall(warder_near_keys:scopes(Operation, known_scopes(Operation, Cache)), Operation, Request, Cache)
+            _ -> recall(warder_near_keys:scopes(Operation, known_scopes(Operation, Cache)), Place, Cache)
         end,
     case Found of
         {ok, _} -> counters:add(Counters, ?HITS, 1);
@@ -85,24 +108,19 @@ get(Operation, Request, #cache{order = Order, counters = Counters} = Cache) ->
     end,
     Found.
 
-recall([], _Operation, _Request, _Cache) ->
+recall([], _Place, _Cache) ->
     miss;
-recall(Scopes, Operation, Request, Cache) ->
-    {Jid, Other} = warder_near_keys:sides(Operation, Request),
-    recall(Scopes, Operation, Request, Jid, Other, Cache).
-
-recall([], _Operation, _Request, _Jid, _Other, _Cache) ->
-    miss;
-recall([Scope | Scopes], Operation, Request, Jid, Other, #cache{entries = Entries, clock = Clock} = Cache) ->
+recall([Scope | Scopes], #place{sides = {Jid, Other}} = Place, #cache{entries = Entries, clock = Clock} = Cache) ->
+    #place{operation = Operation, request = Request} = Place,
     case warder_entries:recall(warder_near_keys:key(Operation, Scope, Request, Jid, Other), Entries) of
         {_, Floor, ExpiresAt, Verdict} ->
             %% The clock is read last: what takes its time makes nothing younger.
             case is_allowed(Floor, Operation, Jid, Other, Cache) andalso Clock() of
                 Now when is_integer(Now), Now < ExpiresAt -> proved(Now, Verdict, Cache);
-                _ -> recall(Scopes, Operation, Request, Jid, Other, Cache)
+                _ -> recall(Scopes, Place, Cache)
             end;
         none ->
-            recall(Scopes, Operation, Request, Jid, Other, Cache)
+            recall(Scopes, Place, Cache)
     end.
 
 is_allowed(Floor, Operation, Jid, Other, #cache{order = Order}) ->

@@ -35,11 +35,11 @@ sides(stanza_check, #{<<"from">> := From, <<"to">> := To}) -> {bare(From), bare(
 sides(join_check, #{<<"user">> := User, <<"room">> := Room}) -> {bare(User), bare(Room)};
 sides(session_check, #{<<"user">> := User}) -> {bare(User), none}.
 
-bare(Jid) ->
-    case binary:match(Jid, <<"/">>) of
-        nomatch -> Jid;
-        {At, 1} -> binary:part(Jid, 0, At)
-    end.
+bare(Jid) -> bare(Jid, Jid, 0).
+
+bare(<<"/", _/binary>>, Jid, Size) -> binary:part(Jid, 0, Size);
+bare(<<_, Rest/binary>>, Jid, Size) -> bare(Rest, Jid, Size + 1);
+bare(<<>>, Jid, _Size) -> Jid.
 
 -spec key(warder_operations:operation(), warder_replies:scope(), warder_ask:request(), binary(), binary() | none) -> tuple().
 key(stanza_check, Scope, #{<<"hook">> := Hook, <<"kind">> := Kind} = Request, Jid, Other) ->
