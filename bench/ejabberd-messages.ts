@@ -11,7 +11,7 @@ import { markdownTable } from './table.ts';
 import { questionsOf, startAllowService, startWorker } from './worker.ts';
 
 const pairs = 32;
-const rounds = { rounds: 9, window: 4, warmUpMs: 2_000, runMs: 1_500 };
+const rounds = { rounds: 15, window: 4, warmUpMs: 2_000, runMs: 1_000 };
 
 /** What is aimed at: of the messages that an ejabberd without the hook delivers. */
 const aimedAt = 0.9;
