@@ -63,8 +63,8 @@ get(LUser, LServer) ->
 is_online(LUser, LServer) ->
     select({LUser, LServer}, [], true) =/= [].
 
-%% @doc One contact of a user who is online on this node, without a copy of the others. `none' where nothing is known
-%% of the user or he has no such contact.
+%% @doc One contact of a user who is online on this node, for a fraction of what all of them cost. `none' where nothing
+%% is known of the user or he has no such contact.
 -spec item(LUser :: binary(), LServer :: binary(), Contact :: binary()) -> mod_warder_roster_items:item() | none.
 item(LUser, LServer, Contact) ->
     Items = {map_get, items, '$1'},
