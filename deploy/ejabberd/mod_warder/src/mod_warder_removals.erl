@@ -21,9 +21,24 @@ open() ->
     case dets:open_file(?TABLE, [{file, File}]) of
         {ok, ?TABLE} ->
             ok;
+        {error, {not_a_dets_file, _}} ->
+            Aside = File ++ ".broken",
+            ?ERROR_MSG("~ts is no file of removed accounts; it is kept as ~ts", [File, Aside]),
+            new_file(File, file:rename(File, Aside));
         {error, Reason} ->
-            ?ERROR_MSG("Removals cannot be stored in ~ts, so a restart would lose them: ~p", [File, Reason])
+            without(File, Reason)
     end.
+
+new_file(File, ok) ->
+    case dets:open_file(?TABLE, [{file, File}]) of
+        {ok, ?TABLE} -> ok;
+        {error, Reason} -> without(File, Reason)
+    end;
+new_file(File, {error, Reason}) ->
+    without(File, Reason).
+
+without(File, Reason) ->
+    ?ERROR_MSG("Removals cannot be stored in ~ts, so a restart would lose them: ~p", [File, Reason]).
 
 -spec close() -> ok.
 close() ->
