@@ -4,6 +4,7 @@
 -- local announcer = module:require "announce".start { client = , prefix = , name = , seen = function () return 0; end };
 -- announcer:changed()      a change was applied
 -- announcer:stop()
+-- module:require "announce".boot_id() -> the same for as long as the process runs, and no other's
 
 local codec = module:require "codec";
 
@@ -19,6 +20,11 @@ local shortest_interval = 0.1;
 -- Outlives this host's module: held by the announcers.
 local process = module:shared("/*/warder/process");
 
+local function boot_id()
+	process.boot_id = process.boot_id or to_hex(random_bytes(12));
+	return process.boot_id;
+end
+
 local announcer_methods = {};
 local announcer_mt = { __index = announcer_methods };
 
@@ -26,7 +32,7 @@ local announcer_mt = { __index = announcer_methods };
 local function announce(self)
 	self.announced_at = monotonic();
 	self.client:publish(self.subject, codec.encode({
-		v = 1; kind = "hook"; boot_id = process.boot_id; name = self.name; seen = self.seen();
+		v = 1; kind = "hook"; boot_id = boot_id(); name = self.name; seen = self.seen();
 	}, "json"));
 end
 
@@ -47,7 +53,6 @@ function announcer_methods:stop()
 end
 
 local function start(options)
-	process.boot_id = process.boot_id or to_hex(random_bytes(12));
 	local self = setmetatable({
 		client = options.client; subject = options.prefix..".ctl.seen"; name = options.name; seen = options.seen;
 	}, announcer_mt);
@@ -59,4 +64,4 @@ local function start(options)
 	return self;
 end
 
-return { start = start };
+return { start = start; boot_id = boot_id };

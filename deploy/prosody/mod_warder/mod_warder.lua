@@ -11,6 +11,7 @@ local push_flush = module:require "push_flush";
 local push_paths = module:require "push_paths";
 local push_refresh = module:require "push_refresh";
 local relations = module:require "relations";
+local report = module:require "report";
 local roster = module:require "roster";
 local roster_delimiter = module:require "roster_delimiter";
 local roster_set = module:require "roster_set";
@@ -63,6 +64,7 @@ if settings.push_paths and is_account_host then
 end
 
 local stop_stats = stats.start(decider, rosters);
+local stop_report = client and report.start(client, settings, decider);
 
 function module.save()
 	return { logins = rosters and rosters.logins };
@@ -74,6 +76,7 @@ end
 
 function module.unload()
 	stop_stats();
+	if stop_report then stop_report(); end
 	if rosters then rosters:stop(); end
 	if forget then forget(); end
 	if unfollow then unfollow(); end

@@ -13,7 +13,8 @@
 -- near:ask(operation, request) -> answered     just before the question is sent; answered(reply) when the reply has come
 -- near:min_seq()                               what an answer must know
 -- near:stats() -> as in near_cache.lib.lua, and foreign: what claimed a number and was not from the stream
--- near.prefix
+-- near:counts() -> { hits, misses, evictions, unproved, gaps, clears } of all that it has held, so that they only grow
+-- near.prefix, near.max_entries
 --
 -- What it holds and how old a proof may be are options of the process. After a reload with others it begins empty.
 
@@ -31,6 +32,8 @@ local shared = module:shared("/*/warder/near-caches");
 
 -- A reload unloads the module before it loads it again.
 local linger = 1;
+
+local counted = { "hits", "misses", "evictions", "unproved", "gaps", "clears" };
 
 local slash, dot = ("/."):byte(1, 2);
 
@@ -116,12 +119,19 @@ function near_methods:stats()
 	return stats;
 end
 
+function near_methods:counts()
+	local stats, counts = self.cache:stats(), {};
+	for _, name in ipairs(counted) do counts[name] = stats[name] + (self.before[name] or 0); end
+	return counts;
+end
+
 -- An empty cache by these options. Who has seen a change is not answered from before it because of that.
 local function renew(self, settings)
 	if self.unfollow then self.unfollow(); end
 	local cache = near_cache.new {
 		clock = monotonic; bound = settings.staleness_bound; max_entries = settings.near_cache_entries;
 	};
+	self.before = self.cache and self:counts() or {};
 	self.floor, self.cache = self.feed.seen, cache;
 	self.max_entries, self.bound = settings.near_cache_entries, settings.staleness_bound;
 	self.unfollow = self.feed:follow {
