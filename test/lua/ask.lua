@@ -71,7 +71,7 @@ test("fills in the envelope and leaves the request as it was", function ()
 	equal(answer.reply.verdict, "allow");
 	equal({ answer.reply.asked_at, answer.reply.answered_at }, { 1000, 1000.1 });
 	equal(answer.reply.scope, "none");
-	equal(world.asker.stats, { asked = 1, answered = 1, retried = 0, failed = {} });
+	equal(world.asker.stats, { asked = 1, answered = 1, retried = 0, hedged = 0, rescued = 0, failed = {} });
 end);
 
 test("uses the configured prefix", function ()
@@ -224,7 +224,7 @@ test("asks once more after 50 ms when nobody listens, in the same budget", funct
 	check(math.abs(world.sent[2].timeout - 0.2) < 1e-6 and world.sent[2].request.budget_ms >= 199, "another budget");
 	world.sent[2].respond { verdict = "deny" };
 	equal(answer.reply.verdict, "deny");
-	equal(world.asker.stats, { asked = 1, answered = 1, retried = 1, failed = {} });
+	equal(world.asker.stats, { asked = 1, answered = 1, retried = 1, hedged = 0, rescued = 0, failed = {} });
 end);
 
 test("asks no third time", function ()
@@ -233,7 +233,8 @@ test("asks no third time", function ()
 	world.sent[1].callback("no-responders");
 	world.pass(0.05);
 	world.sent[2].callback("no-responders");
-	equal({ answer.calls, answer.failure, #world.tasks }, { 1, "no-responders", 0 });
+	world.pass(0.2);
+	equal({ answer.calls, answer.failure, #world.sent }, { 1, "no-responders", 2 });
 end);
 
 test("asks not again when the budget is too short for it", function ()
@@ -250,6 +251,100 @@ test("asks never twice what is an event", function ()
 		world.sent[1].callback("no-responders");
 		equal({ answer.calls, answer.failure, #world.tasks }, { 1, "no-responders", 0 });
 	end
+end);
+
+test("asks a check once more when half of its budget has passed in silence", function ()
+	for _, operation in ipairs { "stanza-check", "join-check", "session-check" } do
+		local world = new_asker();
+		local answer = world.ask(operation, {}, { budget_ms = 1000 });
+		world.pass(0.49);
+		equal(#world.sent, 1);
+		world.pass(0.02);
+		equal(#world.sent, 2);
+		check(world.sent[2].request.id ~= world.sent[1].request.id, "the same id twice");
+		check(math.abs(world.sent[2].timeout - 0.49) < 1e-6 and world.sent[2].request.budget_ms >= 489, "another budget");
+		world.sent[2].respond { verdict = "deny" };
+		equal({ answer.reply.verdict, math.floor(answer.reply.asked_at * 100 + 0.5) }, { "deny", 100051 });
+		world.sent[1].callback("timeout");
+		world.pass(1);
+		equal({ answer.calls, #world.sent }, { 1, 2 });
+		equal(world.asker.stats, { asked = 1, answered = 1, retried = 0, hedged = 1, rescued = 1, failed = {} });
+	end
+end);
+
+test("takes the first asking's reply too, if that comes first, as of when it was asked", function ()
+	local world = new_asker();
+	local answer = world.ask("stanza-check", {});
+	world.pass(0.2);
+	world.sent[1].respond { verdict = "deny" };
+	world.sent[2].respond { verdict = "allow" };
+	equal({ answer.calls, answer.reply.verdict, answer.reply.asked_at }, { 1, "deny", 1000 });
+	equal({ world.asker.stats.hedged, world.asker.stats.rescued }, { 1, 0 });
+end);
+
+test("waits for the other asking when one has failed, and says how the first failed when both have", function ()
+	for _, first in ipairs { 1, 2 } do
+		local world = new_asker();
+		local answer = world.ask("stanza-check", {});
+		world.pass(0.2);
+		world.sent[first].respond { failure = "overloaded", text = "" };
+		equal(answer.calls, 0);
+		world.sent[3 - first].respond { verdict = "drop" };
+		equal({ answer.calls, answer.reply.verdict }, { 1, "drop" });
+		answer = world.ask("stanza-check", {});
+		world.pass(0.2);
+		world.sent[2 + first].respond { failure = "overloaded", text = "" };
+		world.sent[5 - first].callback("timeout");
+		equal({ answer.calls, answer.failure }, { 1, "overloaded" });
+		equal(world.asker.stats.failed, { overloaded = 1 });
+	end
+end);
+
+test("sends the stanza with the second asking, since there is no third", function ()
+	local world = new_asker();
+	local answer = world.ask("stanza-check", { stanza = "<iq/>" }, { stanza_on_demand = true });
+	world.pass(0.2);
+	equal({ world.sent[1].request.stanza or "none", world.sent[2].request.stanza }, { "none", "<iq/>" });
+	world.sent[1].respond { failure = "stanza-required", text = "" };
+	equal({ answer.calls, #world.sent }, { 0, 2 });
+	world.sent[2].respond { verdict = "drop" };
+	equal(answer.reply.verdict, "drop");
+end);
+
+test("asks nothing else a second time for its silence, and no check a third time", function ()
+	for _, operation in ipairs { "roster-refresh", "roster-set", "roster-subscription", "user-removed" } do
+		local world = new_asker();
+		world.ask(operation, {});
+		world.pass(0.2);
+		equal(#world.sent, 1, operation);
+	end
+	local world = new_asker();
+	world.ask("stanza-check", { stanza = "<iq/>" }, { stanza_on_demand = true, budget_ms = 250 });
+	world.sent[1].respond { failure = "stanza-required", text = "" };
+	world.ask("stanza-check", {}, { budget_ms = 60 });
+	world.sent[3].callback("no-responders");
+	world.pass(0.04);
+	equal(#world.sent, 3);
+	world.pass(0.012);
+	equal(#world.sent, 4);
+end);
+
+test("asks for silence no more than one in four questions in vain, beyond the first twenty", function ()
+	local world = new_asker();
+	for _ = 1, 40 do
+		world.ask("stanza-check", {});
+		world.pass(0.2);
+	end
+	local in_vain = world.asker.stats.hedged;
+	check(in_vain >= 20 and in_vain <= 30, "asked "..in_vain.." times in vain");
+	-- Where it helps there is no end to it.
+	world = new_asker();
+	for _ = 1, 100 do
+		world.ask("stanza-check", {});
+		world.pass(0.2);
+		world.sent[#world.sent].respond { verdict = "allow" };
+	end
+	equal(world.asker.stats.rescued, 100);
 end);
 
 test("sends the stanza when there is one", function ()

@@ -82,11 +82,21 @@ describe('the Prosody hook, asking', () => {
     expect(await ask()).toMatchObject({ failure: 'bad-reply', stats: { failed: { 'bad-reply': 1 } } });
   });
 
-  it('waits no longer than the budget', async () => {
+  it('waits no longer than the budget, and asks once more in the middle of it', async () => {
     const { responder, ask } = await startAsking();
     responder.on('stanza-check', () => undefined);
-    expect(await ask({ budget_ms: 50 })).toMatchObject({ failure: 'timeout' });
-    expect(responder.asked).toHaveLength(1);
+    expect(await ask({ budget_ms: 2_000 })).toMatchObject({ failure: 'timeout', stats: { hedged: 1, rescued: 0 } });
+    expect(responder.asked).toHaveLength(2);
+  });
+
+  it('is answered by the second whom it asks, where the first is silent', async () => {
+    const { responder, ask } = await startAsking();
+    responder.on('stanza-check', () => (responder.asked.length === 1 ? undefined : { verdict: 'drop' }));
+    expect(await ask({ budget_ms: 4_000 })).toMatchObject({
+      reply: { verdict: 'drop' },
+      stats: { asked: 1, answered: 1, hedged: 1, rescued: 1 },
+    });
+    expect(new Set(responder.asked.map(({ id }) => id)).size).toBe(2);
   });
 
   it('sends the stanza when the worker wants it', async () => {

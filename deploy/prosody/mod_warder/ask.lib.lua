@@ -28,20 +28,28 @@
 --     unknown one), .degraded, .item (roster-set)
 --   roster-refresh: reply.status, .message, .updated, .errors, .rosters, .failed
 --   reply.asked_at, reply.answered_at: monotonic seconds
--- asker.stats: { asked = n, answered = n, retried = n, failed = { [failure] = n } }
+-- asker.stats: { asked = n, answered = n, retried = n, hedged = n, rescued = n, failed = { [failure] = n } }
+--   hedged: asked a second time because half of the budget had passed in silence; rescued: and answered the second time
 -- For tests options may bring their own now() in monotonic seconds, add_task(seconds, callback), random_id() and log(level, ...).
 
 local codec = module:require "codec";
 local replies = module:require "replies";
 
 local pairs, pcall, setmetatable, type, tostring = pairs, pcall, setmetatable, type, tostring;
-local floor = math.floor;
+local floor, min = math.floor, math.min;
 
 -- How long a queue group may be empty while its last worker is being replaced.
 local no_responders_pause = 0.05;
 
 -- These carry their id to the application as the mark of one event; a second asking would be a second event.
 local asked_once = { ["roster-set"] = true, ["roster-subscription"] = true, ["user-removed"] = true };
+
+-- Whoever was asked may have been stopped, and is not missed by the broker yet: after this part of the budget another may
+-- be asked. Where all are slow that would only double their work, so what was asked in vain is bounded: by one in four
+-- questions, with so many to begin with. What was answered by the second asking first is not counted as that.
+local hedged = { ["stanza-check"] = true, ["join-check"] = true, ["session-check"] = true };
+local hedge_after = 0.5;
+local hedges_earned, hedges_spare = 0.25, 20;
 
 local asker_methods = {};
 local asker_mt = { __index = asker_methods };
@@ -63,7 +71,8 @@ local function new(options)
 		add_task = options.add_task or require "util.timer".add_task;
 		log = options.log or require "util.logger".init("warder.ask");
 		random_id = random_id;
-		stats = { asked = 0; answered = 0; retried = 0; failed = {} };
+		hedges = hedges_spare;
+		stats = { asked = 0; answered = 0; retried = 0; hedged = 0; rescued = 0; failed = {} };
 	}, asker_mt);
 end
 
@@ -98,6 +107,7 @@ local function build(self, question, id, remaining)
 end
 
 local function finish(self, question, reply, failure)
+	question.done = true;
 	if failure then
 		self.stats.failed[failure] = (self.stats.failed[failure] or 0) + 1;
 	else
@@ -108,65 +118,92 @@ end
 
 local send;
 
--- A second sending is the last.
 local function send_again(self, question)
-	question.again = true;
 	self.stats.retried = self.stats.retried + 1;
 	send(self, question);
 end
 
+-- A second sending is the last.
 local function may_ask_again(question)
 	return not question.again and not asked_once[question.operation];
 end
 
-local function on_answer(self, question, id, err, message)
-	local now = self.now();
-	if err == "no-responders" and may_ask_again(question) and now + no_responders_pause < question.deadline then
-		self.add_task(no_responders_pause, function () send_again(self, question); end);
-		return;
-	end
-	if err then return finish(self, question, nil, err); end
-	if now > question.deadline then return finish(self, question, nil, "timeout"); end
-	local reply, failure, detail;
-	if message.oversize then
-		failure, detail = "bad-reply", "too large";
-	else
-		reply, failure, detail = codec.decode(message.payload);
-	end
+-- The reply, if it is one.
+local function read(question, id, message)
+	if message.oversize then return nil, "bad-reply", "too large"; end
+	local reply, failure, detail = codec.decode(message.payload);
 	if reply then reply, failure, detail = replies.check(question.operation, reply, id); end
 	if reply and question.verify then
 		local ok, sensible = pcall(question.verify, reply);
 		if not ok or not sensible then
-			reply, failure, detail = nil, "bad-reply", ok and "the asker cannot use it" or tostring(sensible);
+			return nil, "bad-reply", ok and "the asker cannot use it" or tostring(sensible);
 		end
 	end
+	return reply, failure, detail;
+end
+
+-- Of two sendings the first reply counts; a failure of one waits for the other.
+local function on_answer(self, question, sending, err, message)
+	if question.done then return; end
+	question.open = question.open - 1;
+	local now = self.now();
+	if err == "no-responders" and may_ask_again(question) and now + no_responders_pause < question.deadline then
+		question.again = true;
+		self.add_task(no_responders_pause, function () send_again(self, question); end);
+		return;
+	end
+	local reply, failure, detail;
+	if err or now > question.deadline then
+		failure = err or "timeout";
+	else
+		reply, failure, detail = read(question, sending.id, message);
+	end
 	-- Where the stanza was asked for and is too large to send, the second asking says so.
-	if failure == "stanza-required" and may_ask_again(question) and question.request.stanza ~= nil and not question.with_stanza then
-		question.with_stanza = true;
+	local could_have_it = question.request.stanza ~= nil and not question.with_stanza;
+	if failure == "stanza-required" and could_have_it and may_ask_again(question) then
+		question.again, question.with_stanza = true, true;
 		return send_again(self, question);
 	end
 	if failure then
-		self.log(failure == "bad-reply" and "warn" or "debug", "No answer to %s: %s%s",
-			question.operation, failure, detail and " ("..detail..")" or "");
-		return finish(self, question, nil, failure);
+		if not err then
+			self.log(failure == "bad-reply" and "warn" or "debug", "No answer to %s: %s%s",
+				question.operation, failure, detail and " ("..detail..")" or "");
+		end
+		question.failure = question.failure or failure;
+		if question.open == 0 then finish(self, question, nil, question.failure); end
+		return;
 	end
-	reply.asked_at, reply.answered_at = question.asked_at, now;
+	if sending.is_hedge then
+		self.hedges = self.hedges + 1;
+		self.stats.rescued = self.stats.rescued + 1;
+	end
+	reply.asked_at, reply.answered_at = sending.asked_at, now;
 	finish(self, question, reply);
 end
 
-function send(self, question)
-	question.asked_at = self.now();
-	local remaining = question.deadline - question.asked_at;
-	if remaining < 0.001 then return finish(self, question, nil, "timeout"); end
-	local id = question.id or self.random_id();
-	local ok, bytes = pcall(build, self, question, id, remaining);
+function send(self, question, is_hedge)
+	question.open = question.open + 1;
+	local sending = { asked_at = self.now(); is_hedge = is_hedge };
+	local remaining = question.deadline - sending.asked_at;
+	if remaining < 0.001 then return on_answer(self, question, sending, "timeout"); end
+	sending.id = question.id or self.random_id();
+	local ok, bytes = pcall(build, self, question, sending.id, remaining);
 	if not ok then
 		self.log("error", "Cannot ask %s: %s", question.operation, tostring(bytes));
-		return finish(self, question, nil, "bad-request");
+		return on_answer(self, question, sending, "bad-request");
 	end
 	self.client:request(self.prefix.."."..question.operation, bytes, remaining, function (err, message)
-		on_answer(self, question, id, err, message);
+		on_answer(self, question, sending, err, message);
 	end);
+end
+
+-- With the stanza if there is one: there will be no third sending for who wants it.
+local function hedge(self, question)
+	if question.done or question.again or self.hedges < 1 then return; end
+	self.hedges = self.hedges - 1;
+	self.stats.hedged = self.stats.hedged + 1;
+	question.again, question.with_stanza = true, question.request.stanza ~= nil;
+	send(self, question, true);
 end
 
 function asker_methods:ask(operation, request, options, callback)
@@ -176,12 +213,17 @@ function asker_methods:ask(operation, request, options, callback)
 		operation = operation; request = request; callback = callback; id = options.id;
 		verify = options.verify; with_stanza = request.stanza ~= nil and not options.stanza_on_demand;
 		deadline = now + options.budget_ms / 1000;
+		open = 0; -- sendings that have no answer yet
 	};
+	self.hedges = min(self.hedges + hedges_earned, hedges_spare);
 	if not replies.operations[operation] then
 		self.log("error", "There is no operation %s", tostring(operation));
 		return finish(self, question, nil, "bad-request");
 	end
 	send(self, question);
+	if hedged[operation] and not question.done then
+		self.add_task((question.deadline - now) * hedge_after, function () hedge(self, question); end);
+	end
 end
 
 function asker_methods:wait(operation, request, options)
