@@ -54,7 +54,7 @@ const route: Route = {
   fallback: 'fail',
   unprovedMs: 0,
   scopesSeen: [],
-  counts: { decided: zero(), degraded: zero() },
+  counts: { decided: zero(), degraded: zero(), remembered: 0 },
 };
 
 /** The first ones are to the popular user, all others to somebody who stands in no other. */

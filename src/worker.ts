@@ -35,6 +35,7 @@ import { createMetrics } from './observe/metrics.ts';
 import { readingsOf } from './readings.ts';
 import type { Counting } from './readings.ts';
 import { Releasers } from './releasers.ts';
+import { serviceDataOf } from './service-data.ts';
 import { createConstantSources } from './sources/constant.ts';
 import { createSource } from './sources/registry.ts';
 import { version } from './version.ts';
@@ -168,11 +169,13 @@ async function assemble(
   counting.invalidations = invalidations;
   // Nobody here remembers anything yet, but the hooks may, from before this worker.
   for (const { change, reason } of unsaid.values()) void publishLater(change, reason);
+  const name = `${hostname()}/${process.pid}`;
   const members = new Members({
     nats,
     prefix,
     clock,
-    self: { bootId: id, name: `${hostname()}/${process.pid}` },
+    self: { bootId: id, name, version },
+    hooks: () => hooks.states(),
     seen: () => (order.ordering === 'counted' ? 0 : order.seen),
     boundMs: proof.boundMs,
   });
@@ -197,7 +200,8 @@ async function assemble(
   releasers.push(() => flushes.stop());
   const hookStats = startHookStats({ nats, prefix, counts: hooks });
   releasers.push(() => hookStats.stop());
-  const service = startService({ nats, prefix, id, version, stats: server.stats });
+  const data = serviceDataOf(counting, { prefix, name });
+  const service = startService({ nats, prefix, id, version, stats: server.stats, data });
   releasers.push(() => service.stop());
   await nats.flush();
   counting.server = server;

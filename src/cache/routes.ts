@@ -21,6 +21,8 @@ export interface Route {
 export interface RouteCounts {
   readonly decided: Record<Verdict, number>;
   readonly degraded: Record<Verdict, number>;
+  /** How many of both were remembered. */
+  remembered: number;
 }
 
 const zero = (): Record<Verdict, number> => ({ allow: 0, deny: 0, drop: 0, modify: 0, defer: 0 });
@@ -52,7 +54,7 @@ export class Routes {
           fallback: route.fallback ?? settings.fallback ?? 'fail',
           unprovedMs: settings.unproved_ms ?? 0,
           scopesSeen: [],
-          counts: { decided: zero(), degraded: zero() },
+          counts: { decided: zero(), degraded: zero(), remembered: 0 },
         });
       }
       this.#routes.set(operation, byDomain);

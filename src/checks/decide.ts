@@ -41,7 +41,10 @@ export function decide(
     );
   }
   const known = parts.decisions.recall(question, route);
-  if (known !== undefined) return reply(question, route, known, ask, parts);
+  if (known !== undefined) {
+    route.counts.remembered += 1;
+    return reply(question, route, known, ask, parts);
+  }
   if (operation === 'stanza-check' && request.stanza === undefined && !request.stanza_omitted) {
     if (route.source.needsStanza?.(question) === true)
       throw new Failure('stanza-required', 'the source needs the stanza');

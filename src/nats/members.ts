@@ -5,9 +5,11 @@
 import type { Msg, NatsConnection, Subscription } from 'nats';
 import { z } from 'zod';
 import type { Clock } from '../clock.ts';
+import type { HookState } from '../observe/hook-counts.ts';
 import { decodePayload, encodePayload } from '../wire/codec.ts';
 import { encodingOf } from '../wire/encoding.ts';
-import { wholeNumber } from '../wire/fields.ts';
+import { optional, wholeNumber } from '../wire/fields.ts';
+import { hookGauges } from '../wire/hook-stats.ts';
 import { isInbox, queueGroup } from './subjects.ts';
 
 const announceMs = 1_000;
@@ -26,6 +28,7 @@ export const announcement = z.object({
   /** The name of the node, for people. */
   name: z.string().max(256),
   seen: wholeNumber,
+  version: optional(z.string().max(64)),
 });
 
 export type Announcement = z.output<typeof announcement>;
@@ -34,7 +37,13 @@ export type Announcement = z.output<typeof announcement>;
 export const membersReport = z.object({
   v: z.literal(1),
   bound_ms: z.number(),
-  members: z.array(announcement.extend({ heard_ms: z.number() })),
+  members: z.array(
+    announcement.extend({
+      heard_ms: z.number().meta({ description: 'how long ago' }),
+      server: optional(z.string()).meta({ description: 'of a hook that reports what it counts: prosody or ejabberd' }),
+      gauges: optional(hookGauges).meta({ description: 'of its last report' }),
+    }),
+  ),
 });
 
 export type MembersReport = z.output<typeof membersReport>;
@@ -62,8 +71,10 @@ export interface MembersOptions {
   readonly prefix: string;
   readonly clock: Clock;
   /** Who this worker is, without what changes. */
-  readonly self: { readonly bootId: string; readonly name: string };
+  readonly self: { readonly bootId: string; readonly name: string; readonly version: string };
   readonly seen: () => number;
+  /** What the hooks that are there have last reported. */
+  readonly hooks: () => readonly HookState[];
   /** The staleness bound, for who waits for everyone. */
   readonly boundMs: number;
 }
@@ -117,10 +128,12 @@ export class Members {
     for (const [bootId, { heardAtMs }] of this.#members) {
       if (nowMs - heardAtMs > goneMs) this.#members.delete(bootId);
     }
-    const members = [...this.#members.values()].map(({ said, heardAtMs }) => ({
-      ...said,
-      heard_ms: Math.round(nowMs - heardAtMs),
-    }));
+    const states = new Map(this.#options.hooks().map((state) => [state.node, state]));
+    const members = [...this.#members.values()].map(({ said, heardAtMs }) => {
+      const state = said.kind === 'hook' ? states.get(said.name) : undefined;
+      const reported = state && { server: state.kind, version: said.version ?? state.version, gauges: state.gauges };
+      return { ...said, heard_ms: Math.round(nowMs - heardAtMs), ...reported };
+    });
     return { v: 1, bound_ms: this.#options.boundMs, members };
   }
 
@@ -130,7 +143,8 @@ export class Members {
     this.#soon = undefined;
     if (nats.isClosed()) return;
     this.#announcedAtMs = clock.now();
-    const said: Announcement = { v: 1, kind: 'worker', boot_id: self.bootId, name: self.name, seen: seen() };
+    const { bootId, name, version } = self;
+    const said: Announcement = { v: 1, kind: 'worker', boot_id: bootId, name, seen: seen(), version };
     nats.publish(seenSubject(prefix), encodePayload(said, 'json'));
   }
 

@@ -17,6 +17,8 @@ export interface ServiceOptions {
   readonly id: string;
   readonly version: string;
   readonly stats: Record<Operation, OperationStats>;
+  /** What is ours in the answers, where ADR-32 leaves it to the service. */
+  readonly data: { worker(): object; endpoint(operation: Operation): object };
 }
 
 const verbs = ['PING', 'INFO', 'STATS'] as const;
@@ -45,7 +47,7 @@ export function startService(options: ServiceOptions): { stop(): void } {
 }
 
 function reportOf(verb: (typeof verbs)[number], options: ServiceOptions, started: string): object {
-  const { id, version, prefix, stats } = options;
+  const { id, version, prefix, stats, data } = options;
   const identity = { name: serviceName, id, version, metadata: {} };
   const endpoint = (operation: Operation) => ({
     name: operation,
@@ -61,13 +63,19 @@ function reportOf(verb: (typeof verbs)[number], options: ServiceOptions, started
         ...identity,
         description: 'Decides stanzas, joins, sessions and rosters of XMPP servers',
         endpoints: operationNames.map((operation) => ({ ...endpoint(operation), metadata: {} })),
+        data: data.worker(),
       };
     case 'STATS':
       return {
         type: 'io.nats.micro.v1.stats_response',
         ...identity,
         started,
-        endpoints: operationNames.map((operation) => ({ ...endpoint(operation), ...figuresOf(stats[operation]) })),
+        endpoints: operationNames.map((operation) => ({
+          ...endpoint(operation),
+          ...figuresOf(stats[operation]),
+          data: data.endpoint(operation),
+        })),
+        data: data.worker(),
       };
   }
 }

@@ -26,7 +26,7 @@ function setUp({ ttlMs = 10_000, max = 100 } = {}) {
     fallback: 'fail',
     unprovedMs: 0,
     scopesSeen: [],
-    counts: { decided: zero(), degraded: zero() },
+    counts: { decided: zero(), degraded: zero(), remembered: 0 },
   };
   const call = { signal: new AbortController().signal };
   const lookUp = (question: Question) => decisions.lookUp(question, route, call);

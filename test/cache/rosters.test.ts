@@ -41,7 +41,7 @@ function setUp({ lagMs = 0 } = {}) {
     fallback: 'fail',
     unprovedMs: 0,
     scopesSeen: [],
-    counts: { decided: zero(), degraded: zero() },
+    counts: { decided: zero(), degraded: zero(), remembered: 0 },
   };
   const fetch = (minSeq = 0) => rosters.fetch(alice, route, minSeq, { signal: new AbortController().signal });
   const recalled = (minSeq = 0) => rosters.recall(alice, route, minSeq)?.roster.items.map(({ jid }) => jid);

@@ -105,7 +105,8 @@ async function startServer({ maxInFlight = 100, url = broker.url } = {}): Promis
   const liveness = new Liveness(clock, () => nats.flush());
   const server = new RequestServer({ nats, prefix, parts, clock, liveness, log: parts.log, maxInFlight });
   server.start();
-  const service = startService({ nats, prefix, id: `w${servers.length}`, version: '1.2.3', stats: server.stats });
+  const data = { worker: () => ({ prefix }), endpoint: (operation: string) => ({ about: operation }) };
+  const service = startService({ nats, prefix, id: `w${servers.length}`, version: '1.2.3', stats: server.stats, data });
   await nats.flush();
   const started = {
     nats,
@@ -350,7 +351,8 @@ describe('the dispatcher', () => {
     await startServer();
     await ask({ v: 1 });
     const info = (await asker.request('$SRV.INFO.warder', '')).json();
-    expect(info).toMatchObject({ type: 'io.nats.micro.v1.info_response', name: 'warder', version: '1.2.3' });
+    const answer = { name: 'warder', version: '1.2.3', data: { prefix } };
+    expect(info).toMatchObject({ type: 'io.nats.micro.v1.info_response', ...answer });
     const stats = (await asker.request('$SRV.STATS.warder', '')).json<{ endpoints: Record<string, unknown>[] }>();
     const endpoint = stats.endpoints.find(({ name }) => name === 'stanza-check');
     expect(endpoint).toMatchObject({
@@ -358,6 +360,7 @@ describe('the dispatcher', () => {
       queue_group: 'warder',
       num_requests: 1,
       num_errors: 1,
+      data: { about: 'stanza-check' },
     });
     expect((await asker.request('$SRV.PING', '')).json()).toMatchObject({ name: 'warder' });
   });
