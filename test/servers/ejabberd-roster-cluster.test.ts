@@ -19,7 +19,7 @@ let alice: string;
 let bob: string;
 
 beforeAll(async () => {
-  const options = { furtherHosts: [{ host: 'sleepy.test', resumption: true }] };
+  const hosts = { furtherHosts: [{ host: 'sleepy.test', resumption: true }] };
   const kind: RosterKind = {
     ...ejabberdRosters,
     start: async (options) => {
@@ -30,8 +30,8 @@ beforeAll(async () => {
       return node;
     },
   };
-  scene = await startLiveRosterScene(kind, options);
-  await scene.alsoStart(options);
+  scene = await startLiveRosterScene(kind, hosts);
+  await scene.alsoStart(hosts);
 });
 
 afterAll(() => scene?.stop());

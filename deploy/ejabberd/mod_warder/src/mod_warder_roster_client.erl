@@ -136,7 +136,7 @@ answer(#iq{lang = Lang} = Iq, Asked, #{jid := #jid{luser = LUser, lserver = LSer
 result(Iq, #roster_query{ver = Known}, LUser, LServer, #{version := Version} = Roster) ->
     Own = mod_warder_roster_items:to_items(Roster),
     {Items, Ver} =
-        case ejabberd_hooks:run_fold(roster_get, LServer, [], [{LUser, LServer}]) of
+        case with_others(Own, ejabberd_hooks:run_fold(roster_get, LServer, [], [{LUser, LServer}])) of
             Own -> {Own, Version};
             All -> {All, <<Version/binary, "-", (str:sha(term_to_binary(lists:sort(All))))/binary>>}
         end,
@@ -144,6 +144,11 @@ result(Iq, #roster_query{ver = Known}, LUser, LServer, #{version := Version} = R
         Ver -> xmpp:make_iq_result(Iq);
         _ -> xmpp:make_iq_result(Iq, #roster_query{ver = Ver, items = Items})
     end.
+
+%% What is asked of all may not know the roster any more, or not yet.
+with_others(Own, All) ->
+    Known = maps:from_keys([jid:tolower(Jid) || #roster_item{jid = Jid} <- All], true),
+    [Item || #roster_item{jid = Jid} = Item <- Own, not is_map_key(jid:tolower(Jid), Known)] ++ All.
 
 %% @private
 -spec c2s_handle_info(state(), term()) -> state() | {stop, state()}.
