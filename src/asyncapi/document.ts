@@ -4,6 +4,7 @@
  * what the schemas do not say is in docs/protocol.md.
  */
 import { stringify } from 'yaml';
+import { decisionsSubject, watchSubject } from '../nats/decisions-watch.ts';
 import { flushSubject } from '../nats/flush-requests.ts';
 import { hookCountedSubject, hookStatsSubject } from '../nats/hook-stats.ts';
 import { membersSubject, seenSubject } from '../nats/members.ts';
@@ -71,6 +72,8 @@ function channels(): object {
     'flush-reply',
     'flush-failure',
     'hook-acknowledgement',
+    'watch-reply',
+    'watch-failure',
   ];
   return {
     ...Object.fromEntries(requests),
@@ -95,6 +98,11 @@ function channels(): object {
     'ctl.flush': channel(flushSubject(prefix), 'Publish a change for me', ['flush-request']),
     'ctl.hook-stats': channel(hookStatsSubject(prefix), 'What a hook has counted', ['hook-report']),
     'ctl.hook-counted': channel(hookCountedSubject(prefix), 'Which report is counted', ['hook-counted']),
+    'ctl.watch': channel(watchSubject(prefix), 'Somebody watches', ['watch']),
+    'ctl.decisions': channel(decisionsSubject(prefix), 'Decisions as they are made', [
+      'watched-decision',
+      'watched-dropped',
+    ]),
     services: {
       address: '$SRV.{verb}',
       title: 'The NATS service protocol',
@@ -172,6 +180,17 @@ function controlOperations(): object {
     },
     'say-counted': { action: 'send', channel: { $ref: '#/channels/ctl.hook-counted' } },
     'hear-counted': { action: 'receive', channel: { $ref: '#/channels/ctl.hook-counted' } },
+    'hear-watch': {
+      action: 'receive',
+      channel: { $ref: '#/channels/ctl.watch' },
+      description: 'Every worker answers, where a reply subject is given. Said again every five seconds.',
+      reply: replied(['watch-reply', 'watch-failure']),
+    },
+    'tell-decisions': {
+      action: 'send',
+      channel: { $ref: '#/channels/ctl.decisions' },
+      description: 'Only while somebody watches; at most 500 a second from each worker.',
+    },
     'tell-service': {
       action: 'receive',
       channel: { $ref: '#/channels/services' },

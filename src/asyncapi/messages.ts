@@ -9,6 +9,7 @@ import { changeMessage, tickMessage } from '../wire/invalidation.ts';
 import { operationNames } from '../wire/operation.ts';
 import type { Operation } from '../wire/operation.ts';
 import { decisionReply, failureReply, rosterReply, userRemovedReply } from '../wire/replies.ts';
+import { watchedDecision, watchedDropped, watchFailure, watchReply, watchRequest } from '../wire/watch.ts';
 import { acknowledgement, serviceReport } from './foreign.ts';
 import { jsonSchemaOf } from './json-schema.ts';
 import type { JsonSchema } from './json-schema.ts';
@@ -50,6 +51,11 @@ export function schemas(): Record<string, JsonSchema> {
     ['hook-report', hookReport],
     ['hook-acknowledgement', hookAcknowledgement],
     ['hook-counted', hookCounted],
+    ['watch', watchRequest],
+    ['watch-reply', watchReply],
+    ['watch-failure', watchFailure],
+    ['watched-decision', watchedDecision],
+    ['watched-dropped', watchedDropped],
     ['service-report', serviceReport],
   ];
   return Object.fromEntries(types.map(([name, type]) => [name, jsonSchemaOf(type)]));
@@ -71,6 +77,11 @@ const particular: Record<string, { summary: string; contentType?: string; header
   'hook-report': { summary: 'What a hook has counted since its last report that was acknowledged' },
   'hook-acknowledgement': { summary: 'The report of this number is counted' },
   'hook-counted': { summary: 'One worker to the others: that report is counted' },
+  watch: { summary: 'Tell me of such decisions for 15 seconds' },
+  'watch-reply': { summary: 'A worker will' },
+  'watch-failure': { summary: 'A worker will not, and why' },
+  'watched-decision': { summary: 'What was asked, and what became of it', contentType: json },
+  'watched-dropped': { summary: 'There were more than a worker tells in a second', contentType: json },
   'service-report': { summary: 'ADR-32', contentType: json },
 };
 

@@ -7,7 +7,7 @@ import { openAsker } from './asking.ts';
 import { devBanner } from './dev-banner.ts';
 import { startBroker } from './dev-broker.ts';
 import { prepareDevFolder } from './dev-folder.ts';
-import { decisionLine, logLine } from './dev-lines.ts';
+import { answeredLine, logLine } from './dev-lines.ts';
 import { requireFreePort } from './dev-port.ts';
 import { removeDevState, runningDev, writeDevState } from './dev-state.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -105,7 +105,7 @@ async function start(port: number, env: NodeJS.ProcessEnv, releasers: Releasers)
   const worker = await startWorker({
     config,
     log,
-    onAnswered: (answered) => say(decisionLine(answered, config.operations, paint, new Date())),
+    onAnswered: (answered) => say(answeredLine(answered, config.operations, paint, new Date())),
   });
   releasers.push(() => worker.stop());
   ends.push(worker.closed.then(() => 'the connection to the NATS server is closed for good'));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { decisionLine, logLine } from '../../src/commands/dev-lines.ts';
+import { answeredLine, logLine } from '../../src/commands/dev-lines.ts';
 import type { Paint } from '../../src/commands/terminal.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import type { Answered } from '../../src/nats/serve.ts';
@@ -18,7 +18,7 @@ const kept = { ...envelope, ttl_ms: 5, scope: 'pair' } as const;
 const stanza = { from: parseJid('a@a.example/x'), to: parseJid('b@b.example'), kind: 'message', hook: 'send' };
 const answered = { operation: 'stanza-check', request: stanza, tookMs: 0.0412, isAtOnce: false } as const;
 
-describe('decisionLine', () => {
+describe('answeredLine', () => {
   it.each<{ name: string; given: Answered; want: string }>([
     {
       name: 'an allow with its reason',
@@ -72,7 +72,7 @@ describe('decisionLine', () => {
       want: '03:04:05 roster  errors a@x, b@x, c@x and 1 more (no source, 41 µs) d@x: gone',
     },
   ])('says $name', ({ given, want }) => {
-    expect(decisionLine(given, operations, plain, now)).toBe(want);
+    expect(answeredLine(given, operations, plain, now)).toBe(want);
   });
 });
 
