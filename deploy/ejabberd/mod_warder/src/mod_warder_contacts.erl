@@ -21,12 +21,12 @@ is_answer(in, Action) -> Action =:= unsubscribe.
 
 %% @private In the process of the roster.
 -spec step(
-    Contact :: binary(), mod_warder_subscription:direction(), mod_warder_subscription:action(), Text :: binary(), Roster
+    Contact :: binary(), warder_subscription:direction(), warder_subscription:action(), Text :: binary(), Roster
 ) -> Roster when Roster :: mod_warder_roster_items:roster().
 step(Contact, Direction, Action, Text, #{items := Items, pending := Pending} = Roster) ->
     Item = maps:get(Contact, Items, none),
     Requests = is_map_key(Contact, Pending),
-    #{item := Next, requests := NextRequests} = mod_warder_subscription:next(Direction, Action, Item, Requests),
+    #{item := Next, requests := NextRequests} = warder_subscription:next(Direction, Action, Item, Requests),
     with_requests(Contact, Text, Requests, NextRequests, with_item(Contact, Item, Next, Roster)).
 
 with_item(_Contact, Item, Item, Roster) -> Roster;

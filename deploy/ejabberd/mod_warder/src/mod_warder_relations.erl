@@ -19,8 +19,8 @@
 -type event() :: #{
     user := {LUser :: binary(), LServer :: binary()},
     contact := binary(),
-    direction := mod_warder_subscription:direction(),
-    action := mod_warder_subscription:action(),
+    direction := warder_subscription:direction(),
+    action := warder_subscription:action(),
     text := binary()
 }.
 -type pair() :: {User :: {binary(), binary()}, Contact :: binary()}.

@@ -171,7 +171,7 @@ known(#{user := {LUser, LServer}, contact := Contact}, Presence) ->
     end.
 
 next(unknown, _Event) -> unknown;
-next({Item, Requests}, #{action := Action}) -> mod_warder_subscription:next(in, Action, Item, Requests).
+next({Item, Requests}, #{action := Action}) -> warder_subscription:next(in, Action, Item, Requests).
 
 is_answered(Presence) ->
     xmpp:get_meta(Presence, warder_answered, none) =/= none.

@@ -1,16 +1,19 @@
 %%% What a subscription stanza makes of a contact: RFC 6121, appendix A, for the item and the open request as rosters
 %%% hold them. Knows neither rosters nor stanzas.
--module(mod_warder_subscription).
+-module(warder_subscription).
 
 -export([next/4]).
--export_type([direction/0, action/0, outcome/0]).
+-export_type([direction/0, action/0, item/0, outcome/0]).
 
 %% `out': the user sends it; `in': the contact does.
 -type direction() :: out | in.
 -type action() :: subscribe | subscribed | unsubscribe | unsubscribed.
+-type item() :: #{
+    name := binary(), subscription := none | from | to | both, ask := none | subscribe, groups := [binary()]
+}.
 %% `requests': whether the contact's request is open afterwards. `reply': what the server answers for the user.
 -type outcome() :: #{
-    item := mod_warder_roster_items:item() | none,
+    item := item() | none,
     requests := boolean(),
     changed := boolean(),
     reply := subscribed | none
@@ -19,7 +22,7 @@
 -define(NO_ITEM, #{name => <<>>, subscription => none, ask => none, groups => []}).
 
 %% @doc `Requests': whether a request of the contact is open.
--spec next(direction(), action(), mod_warder_roster_items:item() | none, Requests :: boolean()) -> outcome().
+-spec next(direction(), action(), item() | none, Requests :: boolean()) -> outcome().
 next(Direction, Action, Item, Requests) ->
     #{subscription := Subscription, ask := Ask} = Known =
         case Item of
