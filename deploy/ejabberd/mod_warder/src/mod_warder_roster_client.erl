@@ -95,7 +95,11 @@ user_send_packet({drop, _} = Acc) ->
 user_send_packet({Packet, State}) ->
     serve(Packet, hold(State)).
 
-hold(#{warder_roster := #{login := Ref} = Noted, lserver := LServer} = State) ->
+%% By a message that it asks for now: what has come before may be in a queue of the session's own (p1_server), where
+%% nothing but its handling of messages finds it.
+hold(#{warder_roster := #{login := Login} = Noted, jid := #jid{luser = LUser, lserver = LServer}} = State) ->
+    Ref = make_ref(),
+    ok = mod_warder_roster_refresh:wait(LServer, LUser, self(), Ref, Login),
     _ = mod_warder_roster:await(LServer, Ref),
     State#{warder_roster => maps:remove(login, Noted)};
 hold(State) ->

@@ -6,7 +6,7 @@
 -module(mod_warder_roster_refresh).
 -behaviour(gen_server).
 
--export([start_link/1, monitor/1, login/4, ask/4, user/2, reload/1, count/2, stats/1]).
+-export([start_link/1, monitor/1, login/4, wait/5, ask/4, user/2, reload/1, count/2, stats/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include("ejabberd_sm.hrl").
@@ -49,7 +49,12 @@ monitor(Host) ->
 login(Host, LUser, Session, Ref) ->
     gen_server:cast(process(Host), {login, LUser, Session, Ref}).
 
-%% @doc The same for who is no session; of who is not online here nobody is asked.
+%% @doc The session waits for what it was announced with, by another reference.
+-spec wait(Host :: binary(), LUser :: binary(), Session :: pid(), Ref :: reference(), Login :: reference()) -> ok.
+wait(Host, LUser, Session, Ref, Login) ->
+    gen_server:cast(process(Host), {wait, LUser, Session, Ref, Login}).
+
+%% @doc As login/4 for who is no session; of who is not online here nobody is asked.
 -spec ask(Host :: binary(), LUser :: binary(), Pid :: pid(), Ref :: reference()) -> ok.
 ask(Host, LUser, Pid, Ref) ->
     gen_server:cast(process(Host), {ask, LUser, Pid, Ref}).
@@ -111,6 +116,12 @@ handle_cast({login, LUser, Session, Ref}, State) ->
     Come = #state{users = #{LUser := #user{pid = Pid}}} = come(LUser, Session, State),
     ok = mod_warder_roster_user:login(Pid, Session, Ref),
     {noreply, Come};
+handle_cast({wait, LUser, Session, Ref, Login}, #state{users = Users} = State) ->
+    case Users of
+        #{LUser := #user{pid = Pid}} -> mod_warder_roster_user:wait(Pid, Session, Ref, Login);
+        _ -> Session ! {warder_roster_had, Ref, false}
+    end,
+    {noreply, State};
 handle_cast({ask, LUser, Asker, Ref}, #state{users = Users} = State) ->
     case Users of
         #{LUser := #user{pid = Pid}} -> mod_warder_roster_user:login(Pid, Asker, Ref);

@@ -7,7 +7,7 @@
 -module(mod_warder_roster_user).
 -behaviour(gen_server).
 
--export([start_link/3, login/3, mark/4, change/3, is_due/1, left/1]).
+-export([start_link/3, login/3, wait/4, mark/4, change/3, is_due/1, left/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include("logger.hrl").
@@ -53,6 +53,11 @@ start_link(Host, LUser, LServer) ->
 -spec login(pid(), Pid :: pid(), Ref :: reference()) -> ok.
 login(User, Pid, Ref) ->
     gen_server:cast(User, {login, {Pid, Ref}}).
+
+%% @doc `Pid' is told, as by login/3, when what it was told of under an earlier reference is over, or at once if it is.
+-spec wait(pid(), Pid :: pid(), Ref :: reference(), Earlier :: reference()) -> ok.
+wait(User, Pid, Ref, Earlier) ->
+    gen_server:cast(User, {wait, {Pid, Ref}, {Pid, Earlier}}).
 
 %% @doc Something may have changed: with its number or none, as in warder_roster_order. It is asked about after the
 %% delay. `reset': nobody numbers any more.
@@ -112,6 +117,15 @@ handle_cast({login, Tag}, #state{order = Order} = State) ->
     case warder_roster_order:wants_ask(Marked#state.order) of
         true -> {noreply, ask(<<"login">>, [Tag], none, Marked)};
         false -> {noreply, join(Tag, Marked)}
+    end;
+handle_cast({wait, Tag, Earlier}, #state{asked = Asked, roster = Roster} = State) ->
+    case [Ref || {Ref, #asked{waiting = Waiting}} <- maps:to_list(Asked), lists:member(Earlier, Waiting)] of
+        [Ref | _] ->
+            #asked{waiting = Waiting} = Asks = maps:get(Ref, Asked),
+            {noreply, State#state{asked = Asked#{Ref => Asks#asked{waiting = [Tag | Waiting]}}}};
+        [] ->
+            ok = tell_waiting([Tag], Roster =/= none),
+            {noreply, State}
     end;
 handle_cast({mark, reset, DelayMs, Line}, #state{order = Order} = State) ->
     handle_cast({mark, none, DelayMs, Line}, State#state{order = warder_roster_order:reset(Order)});
