@@ -40,7 +40,7 @@ export const freshness = createDashboard({
         stat({
           title: 'Hooks behind',
           description:
-            'Hooks whose number has not moved for half a minute while that of the workers has: their subscription or connection is broken. Alert: WarderHookDeaf.',
+            'Hooks whose number has not moved for a minute while that of the workers has: their subscription or connection is broken. Alert: WarderHookDeaf.',
           unit: 'short',
           width: 5,
           thresholds: [
@@ -48,7 +48,7 @@ export const freshness = createDashboard({
             [1, 'red'],
           ],
           query:
-            'count(max by (node) (delta(warder_hook_seen{job=~"$job"}[30s])) == 0 and on () (max(delta(warder_changes_seen{job=~"$job"}[30s])) > 0)) or vector(0)',
+            'count(max by (node) (delta(warder_hook_seen{job=~"$job"}[1m])) == 0 and on () (max(delta(warder_changes_seen{job=~"$job"}[1m])) > 0)) or vector(0)',
         }),
         stat({
           title: 'Gaps in an hour',

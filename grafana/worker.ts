@@ -207,7 +207,7 @@ export const worker = createDashboard({
           ],
         }),
         graph({
-          title: 'Processor and memory',
+          title: 'Processor, by what for',
           description: 'Share of one core. A worker uses little more than one, for garbage collection.',
           unit: 'percentunit',
           width: 8,
