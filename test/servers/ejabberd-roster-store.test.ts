@@ -12,6 +12,10 @@ import { holdRosters, logIn } from './roster-responder.ts';
 import { isPresence, isPush, isPushOf, itemsIn, rosterQuery } from './roster-scene.ts';
 import { errorOf, xml } from './xmpp-client.ts';
 import type { Element, TestClient } from './xmpp-client.ts';
+import type { PolicyOptions } from './xmpp-server.ts';
+
+const timeoutsMs = { 'roster-refresh': 30_000, 'roster-set': 30_000, 'roster-subscription': 30_000 };
+const policy: PolicyOptions = { roster: true, checks: [], timeoutsMs };
 
 let broker: NatsServer;
 let responder: Responder;
@@ -22,13 +26,14 @@ let bert: TestClient;
 beforeAll(async () => {
   broker = await startNatsServer();
   responder = await startResponder(broker.url);
-  const timeoutsMs = { 'roster-refresh': 30_000, 'roster-set': 30_000, 'roster-subscription': 30_000 };
   ejabberd = await startEjabberd({
     natsUrl: broker.url,
     codePaths: [await buildHook()],
-    policy: { roster: true, checks: [], timeoutsMs },
+    policy: { checks: [] },
   });
   await ejabberd.waitForOutput(/Connected to NATS/);
+  // All that follows works after a reload, too.
+  await ejabberd.reconfigure(policy);
 });
 
 afterAll(async () => {
@@ -66,6 +71,16 @@ it('it stores nothing of what clients set, ask for and grant', async () => {
   expect(itemsIn(await anna.ask('get', rosterQuery())).map(({ jid }) => jid)).toEqual([bert.bare]);
 });
 
+it('a request that is open is in no table of its own', async () => {
+  await ejabberd.register(`absent${users}`);
+  await anna.send(xml('presence', { type: 'subscribe', to: `absent${users}@localhost` }));
+  await anna.take('the push', isPush);
+  await responder.untilAsked('roster-subscription', 2);
+  while ((await ejabberd.shell('mnesia:table_info(warder_request, size)')) === '0');
+
+  expect(await stored()).toBe(0);
+});
+
 it('what the operator adds by a command is shown until the source says otherwise, and asked of nobody', async () => {
   const [user] = anna.bare.split('@');
   const command = `ok = mod_admin_extra:add_rosteritem(<<"${user ?? ''}">>, <<"localhost">>, <<"dora">>, <<"elsewhere.test">>, <<"Dora">>, <<"Work">>, <<"both">>)`;
@@ -82,12 +97,12 @@ it('what the operator adds by a command is shown until the source says otherwise
 });
 
 it('whom the operator lets change no contacts is refused without a question', async () => {
-  await ejabberd.reload({ modules: { mod_roster: { access: 'none' } } });
+  await ejabberd.reload({ policy, modules: { mod_roster: { access: 'none' } } });
   const refused = await set('carla@elsewhere.test');
   expect(errorOf(refused)).toMatchObject({ condition: 'not-allowed' });
   await anna.send(xml('presence', { type: 'subscribe', to: bert.bare, id: 'subscribe' }));
   expect(errorOf(await anna.reply('subscribe'))).toMatchObject({ condition: 'forbidden' });
-  await ejabberd.reload({});
+  await ejabberd.reconfigure(policy);
 
   expect(responder.of('roster-set')).toEqual([]);
   expect(responder.of('roster-subscription')).toEqual([]);

@@ -2,7 +2,7 @@
 %%% his roster is only here while he is online, and not every source names them. Each is before him again at each login.
 -module(mod_warder_open_requests).
 
--export([start/1, stop/1]).
+-export([start/1, stop/1, reload/1]).
 -export([keep/3, forget/2, is_open/2]).
 %% For hooks.
 -export([c2s_self_presence/1, remove_user/2]).
@@ -25,11 +25,7 @@
 
 -spec start(Host :: binary()) -> ok.
 start(Host) ->
-    Table = [{disc_only_copies, [node()]}, {type, bag}, {attributes, record_info(fields, warder_request)}],
-    case ejabberd_mnesia:create(?MODULE, warder_request, Table) of
-        {atomic, ok} -> ok;
-        Error -> ?ERROR_MSG("Open requests for subscription cannot be stored: ~p", [Error])
-    end,
+    ok = reload(Host),
     ejabberd_hooks:add(c2s_self_presence, Host, ?MODULE, c2s_self_presence, ?PRESENCE_SEQ),
     ejabberd_hooks:add(remove_user, Host, ?MODULE, remove_user, ?REMOVE_SEQ).
 
@@ -37,6 +33,16 @@ start(Host) ->
 stop(Host) ->
     ejabberd_hooks:delete(c2s_self_presence, Host, ?MODULE, c2s_self_presence, ?PRESENCE_SEQ),
     ejabberd_hooks:delete(remove_user, Host, ?MODULE, remove_user, ?REMOVE_SEQ).
+
+%% @doc There is a table where a host needs it.
+-spec reload(Host :: binary()) -> ok.
+reload(Host) ->
+    Table = [{disc_only_copies, [node()]}, {type, bag}, {attributes, record_info(fields, warder_request)}],
+    case is_on(Host) andalso ejabberd_mnesia:create(?MODULE, warder_request, Table) of
+        false -> ok;
+        {atomic, ok} -> ok;
+        Error -> ?ERROR_MSG("Open requests for subscription cannot be stored: ~p", [Error])
+    end.
 
 %% @doc What cannot be stored is not before him again; nothing else fails by that.
 -spec keep(user(), Contact :: binary(), Text :: binary()) -> ok.
@@ -110,4 +116,8 @@ is_let_in(Contact, Items) ->
 %% @private
 -spec remove_user(binary(), binary()) -> ok.
 remove_user(User, Server) ->
-    stored(fun() -> mnesia:dirty_delete(warder_request, {jid:nodeprep(User), jid:nameprep(Server)}) end, ok).
+    LServer = jid:nameprep(Server),
+    case is_on(LServer) of
+        true -> stored(fun() -> mnesia:dirty_delete(warder_request, {jid:nodeprep(User), LServer}) end, ok);
+        false -> ok
+    end.

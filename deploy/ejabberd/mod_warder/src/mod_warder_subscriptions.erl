@@ -3,7 +3,7 @@
 %%% told. mod_roster hears of none.
 -module(mod_warder_subscriptions).
 
--export([start/1, stop/1]).
+-export([start/1, stop/1, reload/1]).
 -export([answered/3, report/2, side/1, may_change/1]).
 %% For hooks.
 -export([user_send_packet/1, roster_out_subscription/1, roster_in_subscription/2, remove_user/2]).
@@ -44,6 +44,10 @@ stop(Host) ->
     ok = mod_warder_requests:stop(Host),
     ok = mod_warder_relations:stop(Host),
     mod_warder_open_requests:stop(Host).
+
+-spec reload(Host :: binary()) -> ok.
+reload(Host) ->
+    mod_warder_open_requests:reload(Host).
 
 context(LServer) ->
     case mod_warder_hosts:find(LServer) of
