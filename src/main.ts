@@ -8,6 +8,7 @@ import { exitCodes } from './commands/exit-codes.ts';
 import { flushCommand } from './commands/flush.ts';
 import { refreshCommand } from './commands/refresh.ts';
 import { rosterCommand } from './commands/roster.ts';
+import { tailCommand } from './commands/tail.ts';
 import { UsageProblem } from './commands/usage-problem.ts';
 import { workerCommand } from './commands/worker.ts';
 import { ConfigInvalid } from './config/problems.ts';
@@ -34,6 +35,7 @@ program.addCommand(checkCommand());
 program.addCommand(rosterCommand());
 program.addCommand(refreshCommand());
 program.addCommand(flushCommand());
+program.addCommand(tailCommand());
 program.addCommand(configCommand());
 for (const command of everyCommand(program)) {
   command

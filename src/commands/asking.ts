@@ -1,7 +1,7 @@
 /** One request to the running workers, as a hook would send it, and everything that can become of it. */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { ErrorCode, Events, NatsError } from 'nats';
+import { ErrorCode, NatsError } from 'nats';
 import type { Config } from '../config/schema.ts';
 import { Failure } from '../failures.ts';
 import { requestSubject } from '../nats/subjects.ts';
@@ -9,7 +9,7 @@ import { decodePayload, encodePayload } from '../wire/codec.ts';
 import { encodingOf } from '../wire/encoding.ts';
 import type { Operation } from '../wire/operation.ts';
 import { failureReply } from '../wire/replies.ts';
-import { connectOnce, refusals } from './connect-once.ts';
+import { connectOnce, followConnection, refusals } from './connect-once.ts';
 import type { Trouble } from './connect-once.ts';
 
 export type Outcome = ({ reply: Record<string, unknown> } | Trouble) & { readonly tookMs: number };
@@ -22,14 +22,8 @@ export interface Asker {
 export async function openAsker(nats: Config['nats']): Promise<Asker | Trouble> {
   const connection = await connectOnce(nats);
   if ('trouble' in connection) return connection;
-  // A denied subject is told here and not to the request, which would only seem to be unanswered.
   let refusal: string | undefined;
-  void (async () => {
-    for await (const { type, data, permissionContext: denied } of connection.status()) {
-      if (type !== Events.Error) continue;
-      refusal = denied === undefined ? JSON.stringify(data) : `no permission: ${denied.operation} to ${denied.subject}`;
-    }
-  })();
+  void followConnection(connection, { refused: (detail) => (refusal = detail) });
   const ask = async (operation: Operation, question: object, budgetMs: number): Promise<Outcome> => {
     const id = randomBytes(12).toString('base64url');
     const request = { v: 1, id, server: `warder-cli@${hostname()}`, budget_ms: budgetMs, ...question };

@@ -1,5 +1,5 @@
 /** One connection for one command: a person waits, and hears at once why there is none. */
-import { connect, ErrorCode, NatsError } from 'nats';
+import { connect, ErrorCode, Events, NatsError } from 'nats';
 import type { NatsConnection } from 'nats';
 import type { Config } from '../config/schema.ts';
 import type { FailureKind } from '../failures.ts';
@@ -24,12 +24,41 @@ const plainWords: Readonly<Record<string, string>> = {
   [ErrorCode.ConnectionRefused]: 'connection refused',
 };
 
-export async function connectOnce(nats: Config['nats']): Promise<NatsConnection | Trouble> {
+/**
+ * @param stays for commands that go on and on: once made, it is made again whenever it is lost
+ * @param role whose inbox the replies arrive under
+ */
+export async function connectOnce(
+  nats: Config['nats'],
+  stays = false,
+  role = 'warder-cli',
+): Promise<NatsConnection | Trouble> {
   try {
-    const options = connectionOptions(nats, 'warder-cli');
-    return await connect({ ...options, reconnect: false, timeout: connectTimeoutMs });
+    const options = connectionOptions(nats, role);
+    return await connect({ ...options, reconnect: stays, timeout: connectTimeoutMs });
   } catch (error) {
     return troubleOfConnecting(error);
+  }
+}
+
+/** What becomes of a connection, in words for people. */
+export interface ConnectionNews {
+  /** The broker refuses something: it says so here, and to who has asked it seems only to be unanswered. */
+  refused?(detail: string): void;
+  away?(): void;
+  back?(): void;
+}
+
+/** Passes on the news until the connection is closed. */
+export async function followConnection(nats: NatsConnection, news: ConnectionNews): Promise<void> {
+  for await (const { type, data, permissionContext: denied } of nats.status()) {
+    if (type === Events.Disconnect) news.away?.();
+    else if (type === Events.Reconnect) news.back?.();
+    else if (type === Events.Error) {
+      news.refused?.(
+        denied === undefined ? JSON.stringify(data) : `no permission: ${denied.operation} to ${denied.subject}`,
+      );
+    }
   }
 }
 
