@@ -300,6 +300,17 @@ test("waits for the other asking when one has failed, and says how the first fai
 	end
 end);
 
+test("waits for no other asking when one says what a sender can provoke", function ()
+	for _, failure in ipairs { "bad-request", "too-large" } do
+		local world = new_asker();
+		local answer = world.ask("stanza-check", {});
+		world.pass(0.2);
+		world.sent[2].respond { failure = failure, text = "" };
+		world.sent[1].respond { verdict = "allow" };
+		equal({ answer.calls, answer.failure }, { 1, failure });
+	end
+end);
+
 test("sends the stanza with the second asking, since there is no third", function ()
 	local world = new_asker();
 	local answer = world.ask("stanza-check", { stanza = "<iq/>" }, { stanza_on_demand = true });

@@ -142,7 +142,10 @@ local function read(question, id, message)
 	return reply, failure, detail;
 end
 
--- Of two sendings the first reply counts; a failure of one waits for the other.
+-- A sender can provoke these: they are as good as an answer.
+local final = { ["bad-request"] = true, ["too-large"] = true };
+
+-- Of two sendings the first reply counts; another failure of one waits for the other.
 local function on_answer(self, question, sending, err, message)
 	if question.done then return; end
 	question.open = question.open - 1;
@@ -169,6 +172,7 @@ local function on_answer(self, question, sending, err, message)
 			self.log(failure == "bad-reply" and "warn" or "debug", "No answer to %s: %s%s",
 				question.operation, failure, detail and " ("..detail..")" or "");
 		end
+		if not err and final[failure] then return finish(self, question, nil, failure); end
 		question.failure = question.failure or failure;
 		if question.open == 0 then finish(self, question, nil, question.failure); end
 		return;

@@ -5,7 +5,7 @@
 %%%   {ok, #{verdict := Verdict}} | {error, Failure} = warder_ask:ask(Asker, join_check, Request, #{budget_ms => 1000}).
 -module(warder_ask).
 
--export([new/1, ask/4, failure_word/1]).
+-export([new/1, ask/4, stats/1, failure_word/1]).
 -export_type([asker/0, request/0, options/0, failure/0]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -17,7 +17,8 @@
     prefix := binary(),
     max_stanza_bytes := non_neg_integer(),
     encoding := warder_codec:encoding(),
-    min_seq := fun(() -> non_neg_integer())
+    min_seq := fun(() -> non_neg_integer()),
+    hedges := warder_hedges:hedges()
 }.
 %% The operation's own fields as on the wire. `stanza' may be a function, which is called only if the stanza is sent.
 -type request() :: #{binary() => warder_messagepack:value() | fun(() -> iodata())}.
@@ -47,6 +48,15 @@
     may_repeat :: boolean()
 }).
 
+%% What is not answered yet.
+-record(sending, {
+    pending :: warder_nats:pending() | none,
+    id :: binary(),
+    %% Monotonic microseconds.
+    asked_at :: integer(),
+    is_hedge :: boolean()
+}).
+
 -spec new(#{client := atom(), atom() => term()}) -> asker().
 new(#{client := Client} = Options) ->
     #{
@@ -55,13 +65,15 @@ new(#{client := Client} = Options) ->
         prefix => maps:get(prefix, Options, <<"xmpp.policy.v1">>),
         max_stanza_bytes => maps:get(max_stanza_bytes, Options, ?DEFAULT_MAX_STANZA_BYTES),
         encoding => maps:get(encoding, Options, messagepack),
-        min_seq => maps:get(min_seq, Options, fun() -> 0 end)
+        min_seq => maps:get(min_seq, Options, fun() -> 0 end),
+        hedges => warder_hedges:new()
     }.
 
 %% @doc Never raises, and never takes longer than the budget.
 -spec ask(asker(), warder_operations:operation(), request(), options()) ->
     {ok, warder_replies:reply()} | {error, failure()}.
-ask(Asker, Operation, Request, #{budget_ms := BudgetMs} = Options) ->
+ask(#{hedges := Hedges} = Asker, Operation, Request, #{budget_ms := BudgetMs} = Options) ->
+    ok = warder_hedges:earn(Hedges),
     send(#question{
         asker = Asker,
         operation = Operation,
@@ -72,66 +84,125 @@ ask(Asker, Operation, Request, #{budget_ms := BudgetMs} = Options) ->
         may_repeat = warder_operations:is_repeatable(Operation)
     }).
 
+%% @doc `hedged': asked a second time because half of the budget had passed in silence; `rescued': and answered the second
+%% time.
+-spec stats(asker()) -> #{hedged := non_neg_integer(), rescued := non_neg_integer()}.
+stats(#{hedges := Hedges}) ->
+    warder_hedges:stats(Hedges).
+
 %% @doc As in the protocol and in statistics.
 -spec failure_word(failure()) -> binary().
 failure_word(Failure) ->
     binary:replace(atom_to_binary(Failure), <<"_">>, <<"-">>, [global]).
 
-send(#question{asker = #{client := Client, prefix := Prefix}, operation = Operation, deadline = Deadline} = Question) ->
-    AskedAt = now_us(),
-    Id = id(Question),
-    case payload(Question, Id, Deadline - AskedAt div 1000) of
-        {error, Failure} ->
+send(#question{deadline = Deadline} = Question) ->
+    Until = hedge_at(Question),
+    case transmit(Question, Until, false) of
+        {_Sending, {error, Failure}} ->
             {error, Failure};
+        {Sending, {answer, Answer}} ->
+            answered(Answer, Sending, Question);
+        {#sending{pending = Pending}, pending} when Until =:= Deadline ->
+            ok = warder_nats:abandon(Pending),
+            {error, timeout};
+        {Sending, pending} ->
+            silent(Sending, Question)
+    end.
+
+%% Half of what is left, for what clients wait for and what may be asked twice.
+hedge_at(#question{operation = Operation, may_repeat = MayRepeat, deadline = Deadline}) ->
+    case MayRepeat andalso warder_operations:is_check(Operation) of
+        true -> Deadline - max(0, Deadline - now_us() div 1000) div 2;
+        false -> Deadline
+    end.
+
+transmit(#question{asker = #{client := Client, prefix := Prefix}} = Question, Until, IsHedge) ->
+    #question{operation = Operation, deadline = Deadline} = Question,
+    AskedAt = now_us(),
+    Sending = #sending{pending = none, id = id(Question), asked_at = AskedAt, is_hedge = IsHedge},
+    case payload(Question, Sending#sending.id, Deadline - AskedAt div 1000) of
+        {error, Failure} ->
+            {Sending, {error, Failure}};
         {ok, Payload} ->
             Subject = <<Prefix/binary, ".", (warder_operations:slug(Operation))/binary>>,
-            answered(warder_nats:request(Client, Subject, Payload, Deadline), Id, AskedAt, Question)
+            case warder_nats:request(Client, Subject, Payload, Deadline, Until) of
+                {pending, Pending} -> {Sending#sending{pending = Pending}, pending};
+                Answer -> {Sending, {answer, Answer}}
+            end
     end.
+
+%% Nobody has answered for half of the budget: whoever was asked may have been stopped and not be missed by the broker yet.
+silent(#sending{pending = Pending} = First, #question{asker = #{hedges := Hedges}, deadline = Deadline} = Question) ->
+    case warder_hedges:spend(Hedges) of
+        true ->
+            hedge(First, Question);
+        false ->
+            case warder_nats:await([Pending], Deadline) of
+                {Pending, Answer} ->
+                    answered(Answer, First, Question);
+                timeout ->
+                    ok = warder_nats:abandon(Pending),
+                    {error, timeout}
+            end
+    end.
+
+%% With the stanza if there is one: there will be no third sending for who wants it.
+hedge(First, #question{request = Request, deadline = Deadline} = Question) ->
+    Last = Question#question{may_repeat = false, with_stanza = maps:is_key(<<"stanza">>, Request)},
+    case transmit(Last, now_us() div 1000, true) of
+        {_Second, {error, Failure}} -> race([First], Deadline, Failure, Last);
+        {Second, {answer, Answer}} -> settle(Answer, Second, [First], none, Last);
+        {Second, pending} -> race([First, Second], Deadline, none, Last)
+    end.
+
+%% The first reply counts; a failure waits for the other's answer, unless it is one that a sender can provoke.
+race([], _Deadline, Failure, _Question) ->
+    {error, Failure};
+race(Sendings, Deadline, Failure, Question) ->
+    case warder_nats:await([Pending || #sending{pending = Pending} <- Sendings], Deadline) of
+        {Pending, Answer} ->
+            {value, Sending, Others} = lists:keytake(Pending, #sending.pending, Sendings),
+            settle(Answer, Sending, Others, Failure, Question);
+        timeout ->
+            abandon(Sendings),
+            {error, earlier(Failure, timeout)}
+    end.
+
+settle(Answer, #sending{is_hedge = IsHedge} = Sending, Others, Failure, Question) ->
+    #question{asker = #{hedges := Hedges}, deadline = Deadline} = Question,
+    case answered(Answer, Sending, Question) of
+        {ok, Reply} ->
+            abandon(Others),
+            IsHedge andalso warder_hedges:rescued(Hedges),
+            {ok, Reply};
+        {error, Final} when Final =:= bad_request; Final =:= too_large ->
+            abandon(Others),
+            {error, Final};
+        {error, Another} ->
+            race(Others, Deadline, earlier(Failure, Another), Question)
+    end.
+
+earlier(none, Failure) -> Failure;
+earlier(Failure, _) -> Failure.
+
+abandon(Sendings) ->
+    lists:foreach(fun(#sending{pending = Pending}) -> ok = warder_nats:abandon(Pending) end, Sendings).
 
 id(#question{options = #{id := Id}}) -> Id;
 id(_) -> base64:encode(crypto:strong_rand_bytes(15)).
 
 payload(_Question, _Id, LeftMs) when LeftMs < 1 ->
     {error, timeout};
-payload(#question{operation = Operation} = Question, Id, LeftMs) ->
+payload(#question{asker = Asker, operation = Operation, request = Request, with_stanza = WithStanza}, Id, LeftMs) ->
     try
-        {ok, build(Question, Id, LeftMs)}
+        {ok, warder_envelope:payload(Asker, Request, WithStanza, Id, LeftMs)}
     catch
         Class:Reason ->
             ?LOG_ERROR("Cannot ask ~s: ~0p", [warder_operations:slug(Operation), {Class, Reason}]),
             {error, bad_request}
     end.
 
-build(#question{asker = Asker, request = Request} = Question, Id, LeftMs) ->
-    #{client := Client, server := Server, encoding := Encoding, min_seq := MinSeq} = Asker,
-    Envelope = (maps:remove(<<"stanza">>, Request))#{
-        <<"v">> => 1,
-        <<"id">> => Id,
-        <<"server">> => Server,
-        <<"budget_ms">> => LeftMs,
-        <<"min_seq">> => MinSeq()
-    },
-    Payload = warder_codec:encode(maps:merge(Envelope, stanza(Question)), Encoding),
-    %% More than the broker takes would cost the connection that everybody shares.
-    case byte_size(Payload) > warder_nats:max_payload(Client) of
-        true -> warder_codec:encode(Envelope#{<<"stanza_omitted">> => true}, Encoding);
-        false -> Payload
-    end.
-
-stanza(#question{with_stanza = false}) ->
-    #{};
-stanza(#question{request = #{<<"stanza">> := Given}, asker = #{max_stanza_bytes := Max}}) ->
-    Stanza =
-        case Given of
-            _ when is_function(Given, 0) -> iolist_to_binary(Given());
-            _ -> Given
-        end,
-    case byte_size(Stanza) =< Max of
-        true -> #{<<"stanza">> => Stanza};
-        false -> #{<<"stanza_omitted">> => true}
-    end.
-
-answered({error, no_responders}, _Id, _AskedAt, #question{may_repeat = true, deadline = Deadline} = Question) ->
+answered({error, no_responders}, _Sending, #question{may_repeat = true, deadline = Deadline} = Question) ->
     case now_us() div 1000 + ?NO_RESPONDERS_PAUSE_MS < Deadline of
         true ->
             timer:sleep(?NO_RESPONDERS_PAUSE_MS),
@@ -139,9 +210,10 @@ answered({error, no_responders}, _Id, _AskedAt, #question{may_repeat = true, dea
         false ->
             {error, no_responders}
     end;
-answered({error, Failure}, _Id, _AskedAt, _Question) ->
+answered({error, Failure}, _Sending, _Question) ->
     {error, Failure};
-answered({ok, Message}, Id, AskedAt, #question{operation = Operation, deadline = Deadline} = Question) ->
+answered({ok, Message}, #sending{id = Id, asked_at = AskedAt}, Question) ->
+    #question{operation = Operation, deadline = Deadline} = Question,
     AnsweredAt = now_us(),
     case AnsweredAt =< Deadline * 1000 andalso read(Message, Id, Question) of
         false ->

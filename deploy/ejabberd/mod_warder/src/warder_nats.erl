@@ -11,12 +11,12 @@
 -module(warder_nats).
 
 -export([start_link/2, child_spec/2]).
--export([request/4, publish/3, publish/4, subscribe/2, subscribe/3, unsubscribe/2, listen/1, unlisten/2]).
+-export([request/4, request/5, await/2, abandon/1, publish/3, publish/4, subscribe/2, subscribe/3, unsubscribe/2, listen/1, unlisten/2]).
 -export([is_connected/1, info/1, max_payload/1, stats/1]).
 %% For the processes of this client.
 -export([new_tables/2, drop_tables/1, opened/2, closed/1, current/1, route/4, unroute/2]).
 -export([deliver/2, deliver_reply/3, inbox_sid/0]).
--export_type([options/0, message/0, failure/0, tables/0, link/0]).
+-export_type([options/0, message/0, failure/0, pending/0, tables/0, link/0]).
 
 %% Milliseconds and bytes. `tls': TLS is required of every server; without it, of those of the scheme tls://. `inbox':
 %% replies arrive under `_INBOX.<inbox>.<random>'. `ping_max': unanswered pings after which the connection counts as dead.
@@ -40,6 +40,8 @@
 }.
 -type message() :: warder_nats_protocol:message().
 -type failure() :: no_responders | timeout | disconnected | too_large.
+%% A request that is not answered yet: who made it has to wait for it or to abandon it.
+-opaque pending() :: {ets:tid(), Token :: binary(), Alias :: reference()}.
 %% What is the same for all connections of a client.
 -type tables() :: #{
     pending := ets:tid(), links := ets:tid(), routes := ets:tid(), max_unsent := pos_integer(), counters := counters:counters_ref()
@@ -74,17 +76,30 @@ child_spec(Name, Options) ->
 -spec request(Name :: atom(), Subject :: binary(), Payload :: binary(), Deadline :: integer()) ->
     {ok, message()} | {error, failure()}.
 request(Name, Subject, Payload, Deadline) ->
+    case request(Name, Subject, Payload, Deadline, Deadline) of
+        {pending, Pending} ->
+            ok = abandon(Pending),
+            {error, timeout};
+        Answer ->
+            Answer
+    end.
+
+%% @doc Asks and waits until `Until', which is not after the deadline: who is not answered by then may do something else
+%% before he waits on.
+-spec request(Name :: atom(), Subject :: binary(), Payload :: binary(), Deadline :: integer(), Until :: integer()) ->
+    {ok, message()} | {error, failure()} | {pending, pending()}.
+request(Name, Subject, Payload, Deadline, Until) ->
     case {tables(Name), warder_nats_protocol:is_subject(Subject)} of
         {none, _} -> {error, disconnected};
         {_, false} -> error({no_subject, Subject});
-        {Tables, true} -> request_by(Tables, current(Tables), Subject, Payload, Deadline)
+        {Tables, true} -> request_by(Tables, current(Tables), Subject, Payload, Deadline, Until)
     end.
 
-request_by(_Tables, none, _Subject, _Payload, _Deadline) ->
+request_by(_Tables, none, _Subject, _Payload, _Deadline, _Until) ->
     {error, disconnected};
-request_by(_Tables, #{max_payload := Most}, _Subject, Payload, _Deadline) when byte_size(Payload) > Most ->
+request_by(_Tables, #{max_payload := Most}, _Subject, Payload, _Deadline, _Until) when byte_size(Payload) > Most ->
     {error, too_large};
-request_by(#{pending := Pending, max_unsent := Max} = Tables, Link, Subject, Payload, Deadline) ->
+request_by(#{pending := Pending, max_unsent := Max} = Tables, Link, Subject, Payload, Deadline, Until) ->
     #{pid := Pid, writer := Writer, queue := Queue, inbox := Inbox} = Link,
     Token = integer_to_binary(erlang:unique_integer([positive]), 36),
     Bytes = iolist_to_binary(warder_nats_protocol:publish(Subject, [Inbox, Token], Payload)),
@@ -95,27 +110,45 @@ request_by(#{pending := Pending, max_unsent := Max} = Tables, Link, Subject, Pay
         true ->
             count(Tables, ?MESSAGES_OUT),
             ok = warder_nats_writer:write(Writer, Bytes, byte_size(Bytes), Deadline),
-            await(Pending, Token, Alias, Deadline);
+            receive
+                {Alias, Answer} -> Answer
+            after wait_ms(Until) ->
+                {pending, {Pending, Token, Alias}}
+            end;
         false ->
-            take_back(Pending, Token, Alias),
+            ok = abandon({Pending, Token, Alias}),
             {error, disconnected}
     end.
 
-await(Pending, Token, Alias, Deadline) ->
+%% @doc Waits on for one request, or for either of two, at the longest until a moment in monotonic milliseconds. What is not
+%% answered then is still to be waited for or abandoned.
+-spec await([pending(), ...], Until :: integer()) -> {pending(), {ok, message()} | {error, failure()}} | timeout.
+await([{_, _, Alias} = Pending], Until) ->
     receive
-        {Alias, Answer} -> Answer
-    after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
-        take_back(Pending, Token, Alias),
-        {error, timeout}
+        {Alias, Answer} -> {Pending, Answer}
+    after wait_ms(Until) ->
+        timeout
+    end;
+await([{_, _, One} = First, {_, _, Other} = Second], Until) ->
+    receive
+        {One, Answer} -> {First, Answer};
+        {Other, Answer} -> {Second, Answer}
+    after wait_ms(Until) ->
+        timeout
     end.
 
-take_back(Pending, Token, Alias) ->
+%% @doc Whatever answer comes, or has come, is nobody's.
+-spec abandon(pending()) -> ok.
+abandon({Pending, Token, Alias}) ->
     _ = erlang:unalias(Alias),
     _ = delete(Pending, Token),
     receive
         {Alias, _} -> ok
     after 0 -> ok
     end.
+
+wait_ms(Until) ->
+    max(0, Until - erlang:monotonic_time(millisecond)).
 
 %% @doc Publishes and does not wait until it is sent.
 -spec publish(Name :: atom(), Subject :: binary(), Payload :: binary()) -> ok | {error, disconnected | too_large}.

@@ -1,7 +1,7 @@
 %%% The questions that there are: the one list, with the word of each on the wire.
 -module(warder_operations).
 
--export([all/0, slug/1, from_slug/1, is_repeatable/1]).
+-export([all/0, slug/1, from_slug/1, is_repeatable/1, is_check/1]).
 -export_type([operation/0]).
 
 -type operation() ::
@@ -32,3 +32,8 @@ from_slug(Slug) ->
 -spec is_repeatable(operation()) -> boolean().
 is_repeatable(Operation) ->
     not lists:member(Operation, [roster_set, roster_subscription, user_removed]).
+
+%% @doc May this pass? Whoever waits for the answer is a client.
+-spec is_check(operation()) -> boolean().
+is_check(Operation) ->
+    lists:member(Operation, [stanza_check, join_check, session_check]).
