@@ -4,6 +4,7 @@ import { loadConfig } from '../config/load.ts';
 import { createLog } from '../observe/log.ts';
 import { UsageProblem } from './usage-problem.ts';
 import { exitCodes } from './exit-codes.ts';
+import { serviceManagerOf } from './service-manager.ts';
 import { listenForSignals } from './signals.ts';
 
 export function workerCommand(): Command {
@@ -42,6 +43,8 @@ async function runWorker(configFile: string, env: NodeJS.ProcessEnv): Promise<nu
   // Only now: what a worker is made of takes longer to load than `warder check` takes.
   const { startWorker } = await import('../worker.ts');
   const worker = await startWorker({ config, log });
+  const manager = serviceManagerOf(env, log);
+  manager.ready();
   const ending = await Promise.race([listenForSignals().stopped, worker.closed.then(() => 'closed' as const)]);
   if (ending === 'closed') {
     log.fatal('the connection to NATS is closed for good');
@@ -50,6 +53,7 @@ async function runWorker(configFile: string, env: NodeJS.ProcessEnv): Promise<nu
     return exitCodes.failed;
   }
   log.info({ signal: ending }, 'stopping');
+  manager.stopping();
   await worker.stop();
   log.info('stopped');
   return exitCodes.ok;
