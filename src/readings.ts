@@ -8,6 +8,7 @@ import type { Connection } from './nats/connection.ts';
 import type { Invalidations } from './nats/invalidations.ts';
 import type { Liveness } from './nats/liveness.ts';
 import type { Members } from './nats/members.ts';
+import type { QueueMembership } from './nats/queue-membership.ts';
 import type { RequestServer } from './nats/serve.ts';
 import type { HookCounts } from './observe/hook-counts.ts';
 import { LatencyHistogram } from './observe/histogram.ts';
@@ -30,6 +31,7 @@ export interface Counting {
   routes?: Routes;
   connection?: Connection;
   liveness?: Liveness;
+  membership?: QueueMembership;
   invalidations?: Invalidations;
   server?: RequestServer;
 }
@@ -48,6 +50,10 @@ export function readingsOf(parts: Counting): Readings {
     inFlight: () => parts.server?.inFlight ?? 0,
     refusedReplySubjects: () => parts.server?.refusedReplySubjects ?? 0,
     stalls: () => parts.liveness?.stalls ?? 0,
+    queueGroup: () => ({
+      isMember: parts.server?.isMember ?? false,
+      leaves: parts.membership?.leaves ?? 0,
+    }),
     freshness: () => ({
       seen: order.seen,
       ageSeconds: proof.ageMs / 1_000,

@@ -26,6 +26,9 @@ import { startHookStats } from './nats/hook-stats.ts';
 import { Invalidations } from './nats/invalidations.ts';
 import { Liveness } from './nats/liveness.ts';
 import { Members } from './nats/members.ts';
+import { QueueMembership } from './nats/queue-membership.ts';
+import { startSelfTest } from './nats/self-test.ts';
+import type { SelfTest } from './nats/self-test.ts';
 import { RequestServer } from './nats/serve.ts';
 import type { Answered } from './nats/serve.ts';
 import { startService } from './nats/service.ts';
@@ -115,11 +118,15 @@ async function assemble(
   };
 
   let running = true;
+  let selfTest: SelfTest | undefined;
   const metrics = createMetrics(readingsOf(counting));
   const health = new Health({
-    nats: () => counting.connection?.isConnected() ?? false,
-    subscribed: () => counting.server !== undefined,
     running: () => running,
+    configuration: () => counting.routes !== undefined,
+    nats: () => counting.connection?.isConnected() ?? false,
+    subscribed: () => counting.server?.isMember ?? false,
+    freshness: () => order.isSettled && (order.ordering === 'counted' || proof.isRecent()),
+    self_test: async () => (await selfTest?.passes()) ?? false,
   });
   let parts: Parts | undefined;
   const push: Push = {
@@ -177,6 +184,7 @@ async function assemble(
     self: { bootId: id, name, version },
     hooks: () => hooks.states(),
     seen: () => (order.ordering === 'counted' ? 0 : order.seen),
+    isAway: () => !running || counting.membership?.isMember === false,
     boundMs: proof.boundMs,
   });
   order.onApplied((change) => {
@@ -196,6 +204,28 @@ async function assemble(
   const server = new RequestServer({ nats, prefix, parts, clock, liveness, log, maxInFlight, onAnswered, watch });
   server.start();
   releasers.push(() => server.stop(config.limits.drain_timeout_ms));
+  const membership = new QueueMembership({
+    clock,
+    maxLagMs: config.limits.max_lag_ms,
+    othersServe: () => members.othersServe(),
+    leave: () => {
+      log.warn({ stalls: liveness.stalls }, 'the event loop lags: left the queue group');
+      server.leave();
+      members.membershipChanged();
+    },
+    join: () => {
+      log.info('back in the queue group');
+      server.start();
+      members.membershipChanged();
+    },
+  });
+  counting.membership = membership;
+  liveness.onLooped((stalledMs) => {
+    if (running) membership.looped(stalledMs);
+  });
+  const ownTest = startSelfTest(nats, connection.inboxPrefix);
+  selfTest = ownTest;
+  releasers.push(() => ownTest.stop());
   const flushes = startFlushRequests({ nats, prefix, log, publish });
   releasers.push(() => flushes.stop());
   const hookStats = startHookStats({ nats, prefix, counts: hooks });
@@ -213,6 +243,7 @@ async function assemble(
     closed: nats.closed(),
     stop: () => {
       running = false;
+      members.membershipChanged();
       return releasers.release();
     },
   };

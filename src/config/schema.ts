@@ -147,6 +147,7 @@ export const configSchema = z.strictObject({
         .min(0)
         .max(10 * minute)
         .default(10 * second),
+      max_lag_ms: z.number().int().min(0).max(minute).default(500),
     })
     .prefault({}),
   cache: z

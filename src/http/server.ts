@@ -53,7 +53,7 @@ export async function startHttp({ listen, tls, log, registry, health, push }: Ht
   });
   server.get('/healthz', async () => ({ alive: true }));
   server.get('/readyz', async (_request, reply) => {
-    const report = health.report();
+    const report = await health.report();
     await reply.code(report.ready ? 200 : 503).send(report);
   });
   // Applications send XML and JSON under whatever content type; each path reads its own body.

@@ -18,6 +18,8 @@ export interface ConnectionCounts {
 export interface Connection {
   readonly nats: NatsConnection;
   readonly counts: ConnectionCounts;
+  /** Under which this connection may subscribe to subjects of its own. */
+  readonly inboxPrefix: string;
   /** Whether the broker is there right now, as far as the client knows. */
   isConnected(): boolean;
   close(): Promise<void>;
@@ -36,7 +38,8 @@ export async function openConnection(
 ): Promise<Connection> {
   const counts: ConnectionCounts = { reconnects: 0, errors: 0 };
   let connected = true;
-  const nats = await connectFirst(connectionOptions(config, role), log, wait);
+  const { inboxPrefix, ...options } = connectionOptions(config, role);
+  const nats = await connectFirst({ ...options, inboxPrefix }, log, wait);
   log.info({ server: nats.getServer(), version: nats.info?.version }, 'connected to NATS');
   const watch = async () => {
     for await (const { type, data, permissionContext } of nats.status()) {
@@ -58,6 +61,7 @@ export async function openConnection(
   return {
     nats,
     counts,
+    inboxPrefix,
     isConnected: () => connected && !nats.isClosed(),
     close: () => nats.close(),
   };
@@ -82,7 +86,10 @@ async function connectFirst(options: ConnectionOptions, log: Logger, wait: boole
  * What every connection of ours has in common.
  * @throws LoginUnusable
  */
-export function connectionOptions(config: Config['nats'], role: string): ConnectionOptions {
+export function connectionOptions(
+  config: Config['nats'],
+  role: string,
+): ConnectionOptions & { readonly inboxPrefix: string } {
   const tls = tlsOptions(config);
   return {
     servers: [...config.url],

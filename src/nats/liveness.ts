@@ -20,6 +20,7 @@ export class Liveness {
   #lastTickMs: number;
   #aliveAtMs: number;
   #catchingUp = false;
+  #onLooped: (stalledMs: number) => void = () => undefined;
   stalls = 0;
 
   /** @param pong resolves once all that the broker had sent before the call has been read */
@@ -35,6 +36,11 @@ export class Liveness {
     return this.#aliveAtMs;
   }
 
+  /** To be told at each tick for how long the loop has stood still since the last one, in milliseconds; 0: it has not. */
+  onLooped(tell: (stalledMs: number) => void): void {
+    this.#onLooped = tell;
+  }
+
   start(): void {
     this.#timer = setInterval(() => this.tick(), tickMs);
     this.#timer.unref();
@@ -46,10 +52,12 @@ export class Liveness {
 
   tick(): void {
     const nowMs = this.#clock.now();
-    const late = nowMs - this.#lastTickMs > tickMs + stallMs;
+    const lateMs = nowMs - this.#lastTickMs - tickMs;
+    const isStall = lateMs > stallMs;
     this.#lastTickMs = nowMs;
+    this.#onLooped(isStall ? lateMs : 0);
     if (this.#catchingUp) return;
-    if (!late) {
+    if (!isStall) {
       setImmediate(() => {
         if (!this.#catchingUp) this.#aliveAtMs = nowMs;
       });

@@ -16,6 +16,8 @@ const announceMs = 1_000;
 /** A change is announced at once, but not every one of a thousand in a second. */
 const announceAfterChangeMs = 100;
 const goneMs = 30_000;
+/** Who takes part in the queue group has said so since: two announcements may be late. */
+const servingMs = 3_000;
 /** More than any cluster has; a bound all the same, since anyone who may announce could fill the list. */
 const maxMembers = 10_000;
 
@@ -29,6 +31,7 @@ export const announcement = z.object({
   name: z.string().max(256),
   seen: wholeNumber,
   version: optional(z.string().max(64)),
+  away: optional(z.boolean()).meta({ description: 'of a worker: it is in no queue group now, and is not asked' }),
 });
 
 export type Announcement = z.output<typeof announcement>;
@@ -73,6 +76,8 @@ export interface MembersOptions {
   /** Who this worker is, without what changes. */
   readonly self: { readonly bootId: string; readonly name: string; readonly version: string };
   readonly seen: () => number;
+  /** Whether this worker is in no queue group for now. */
+  readonly isAway: () => boolean;
   /** What the hooks that are there have last reported. */
   readonly hooks: () => readonly HookState[];
   /** The staleness bound, for who waits for everyone. */
@@ -122,6 +127,22 @@ export class Members {
     else this.#soon ??= setTimeout(() => this.#announce(), waitMs);
   }
 
+  /** To be called when this worker has left the queue group or come back. */
+  membershipChanged(): void {
+    this.#announce();
+  }
+
+  /** Whether another worker was heard lately that takes part in the queue group. */
+  othersServe(): boolean {
+    const { clock, self } = this.#options;
+    const sinceMs = clock.now() - servingMs;
+    for (const { said, heardAtMs } of this.#members.values()) {
+      const isOther = said.kind === 'worker' && said.boot_id !== self.bootId;
+      if (isOther && said.away !== true && heardAtMs >= sinceMs) return true;
+    }
+    return false;
+  }
+
   /** Everyone heard within the last 30 seconds. */
   report(): MembersReport {
     const nowMs = this.#options.clock.now();
@@ -138,13 +159,14 @@ export class Members {
   }
 
   #announce(): void {
-    const { nats, prefix, clock, self, seen } = this.#options;
+    const { nats, prefix, clock, self, seen, isAway } = this.#options;
     clearTimeout(this.#soon);
     this.#soon = undefined;
     if (nats.isClosed()) return;
     this.#announcedAtMs = clock.now();
     const { bootId, name, version } = self;
-    const said: Announcement = { v: 1, kind: 'worker', boot_id: bootId, name, seen: seen(), version };
+    const away = isAway() ? true : undefined;
+    const said: Announcement = { v: 1, kind: 'worker', boot_id: bootId, name, seen: seen(), version, away };
     nats.publish(seenSubject(prefix), encodePayload(said, 'json'));
   }
 

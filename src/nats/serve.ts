@@ -70,6 +70,7 @@ const maxRequestBytes = 1024 * 1024;
 export class RequestServer {
   readonly #options: ServeOptions;
   readonly #inFlight = new Set<Promise<void>>();
+  readonly #draining = new Set<Promise<void>>();
   #subscriptions: Subscription[] = [];
   readonly stats = Object.fromEntries(operationNames.map((name) => [name, createOperationStats()])) as Record<
     Operation,
@@ -86,9 +87,15 @@ export class RequestServer {
     return this.#inFlight.size;
   }
 
+  /** Whether it is asked; not before it was started, nor after it has left. */
+  get isMember(): boolean {
+    return this.#subscriptions.length > 0;
+  }
+
   /** Joins the queue group of every operation. */
   start(): void {
     const { nats, prefix, log } = this.#options;
+    if (nats.isClosed() || nats.isDraining()) return;
     this.#subscriptions = operationNames.map((operation) =>
       nats.subscribe(requestSubject(prefix, operation), {
         queue: queueGroup,
@@ -98,6 +105,16 @@ export class RequestServer {
         },
       }),
     );
+  }
+
+  /** Leaves the queue group and can be started again. What had arrived is answered. */
+  leave(): void {
+    for (const subscription of this.#subscriptions.splice(0)) {
+      // Where the connection ends meanwhile, so does whoever waited.
+      const drained = subscription.drain().catch(() => undefined);
+      this.#draining.add(drained);
+      void drained.then(() => this.#draining.delete(drained));
+    }
   }
 
   /**
@@ -116,8 +133,9 @@ export class RequestServer {
   /** Draining a subscription does not wait for handlers that still work (nats.js), so they are counted here. */
   async #drain(): Promise<void> {
     const { nats, log } = this.#options;
+    this.leave();
     try {
-      await Promise.all(this.#subscriptions.map((subscription) => subscription.drain()));
+      await Promise.all(this.#draining);
       await Promise.all(this.#inFlight);
       await nats.flush();
     } catch (error) {

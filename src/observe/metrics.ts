@@ -40,6 +40,7 @@ export interface Readings {
   readonly inFlight: () => number;
   readonly refusedReplySubjects: () => number;
   readonly stalls: () => number;
+  readonly queueGroup: () => { isMember: boolean; leaves: number };
   readonly freshness: () => {
     seen: number;
     ageSeconds: number;
@@ -177,6 +178,18 @@ export function createMetrics(readings: Readings): Metrics {
   );
   counter('warder_event_loop_stalls_total', 'Times that the event loop stood still for over 100 ms.', [], (set) =>
     set({}, readings.stalls()),
+  );
+  gauge(
+    'warder_queue_group_member',
+    '1 while the worker is asked, 0 before it is, while its event loop lags, and when it stops.',
+    [],
+    (set) => set({}, readings.queueGroup().isMember ? 1 : 0),
+  );
+  counter(
+    'warder_queue_group_leaves_total',
+    'Times that the worker has left the queue group because its event loop lagged.',
+    [],
+    (set) => set({}, readings.queueGroup().leaves),
   );
   counter('warder_failures_total', 'Requests answered with a failure, by its kind.', ['operation', 'kind'], (set) =>
     each(readings.operations(), ({ operation, failures }) =>

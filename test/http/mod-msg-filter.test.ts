@@ -24,7 +24,7 @@ async function start({
     published.push(change);
     return 1_700_000_000_001;
   };
-  const health = new Health({ nats: up, subscribed: up, running: up });
+  const health = new Health({ running: up, configuration: up, nats: up, subscribed: up, freshness: up, self_test: up });
   const server = await startHttp({
     listen,
     log: pino({ level: 'silent' }),

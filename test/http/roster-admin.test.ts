@@ -23,9 +23,15 @@ async function start({
     asked.push(users);
     return isReady ? answer : undefined;
   };
-  const health = new Health({ nats: up, subscribed: up, running: up });
+  const health = new Health({ running: up, configuration: up, nats: up, subscribed: up, freshness: up, self_test: up });
   const push = { token, timeoutMs: 1_000, publish: async () => 1, refresh };
-  const server = await startHttp({ listen: '127.0.0.1:0', log: pino({ level: 'silent' }), registry: new Registry(), health, push });
+  const server = await startHttp({
+    listen: '127.0.0.1:0',
+    log: pino({ level: 'silent' }),
+    registry: new Registry(),
+    health,
+    push,
+  });
   stops.push(() => server.stop());
   const post = (body: string, headers: Record<string, string> = {}) =>
     fetch(`${server.url}/roster_admin/refresh`, { method: 'POST', body, headers });

@@ -198,7 +198,17 @@ describe('a worker', () => {
     const ready = await fetch(`${worker?.url ?? ''}/readyz`);
     expect([ready.status, await ready.json()]).toEqual([
       200,
-      { ready: true, components: { nats: true, subscribed: true, running: true } },
+      {
+        ready: true,
+        components: {
+          running: true,
+          configuration: true,
+          nats: true,
+          subscribed: true,
+          freshness: true,
+          self_test: true,
+        },
+      },
     ]);
   });
 });
