@@ -2,7 +2,7 @@
 import { connect } from 'nats';
 import type { NatsConnection } from 'nats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import manifest from '../../../package.json' with { type: 'json' };
+import { version } from '../../../src/version.ts';
 import { json, startApplication } from '../application.ts';
 import type { Application } from '../application.ts';
 import { scrape, sumOf } from '../metrics.ts';
@@ -164,7 +164,7 @@ export function reportOnce(kind: ServerKind): void {
   it('shows every worker what kind of node it is, of which version, and how it stands', async () => {
     for (const { url } of workers) {
       const now = await scrape(url);
-      const info = { node, kind: kind.name.toLowerCase(), version: manifest.version };
+      const info = { node, kind: kind.name.toLowerCase(), version };
       expect(sumOf(now, 'warder_hook_info', info)).toBe(1);
       expect(sumOf(now, 'warder_hook_near_cache_entries', { node })).toBeGreaterThan(0);
       expect(sumOf(now, 'warder_hook_near_cache_entries_max', { node })).toBe(5_000);
@@ -245,7 +245,7 @@ export function reportOnce(kind: ServerKind): void {
     await exchange(2);
     await kind.unload(server);
     await kind.load(server);
-    await untilAnotherReport();
+    await untilCounted();
     expect(await hits()).toBe(expected.get('decisions stanza-check near-cache allow'));
   });
 

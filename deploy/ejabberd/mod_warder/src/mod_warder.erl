@@ -21,6 +21,7 @@
 %% @doc See {@link gen_mod}.
 -spec start(binary(), gen_mod:opts()) -> ok.
 start(Host, Options) ->
+    ok = mod_warder_report:start(),
     ok = mod_warder_hosts:put(Host, Options),
     lists:foreach(fun(Part) -> ok = Part:start(Host) end, ?PARTS),
     settle_node().
@@ -42,13 +43,15 @@ settle_node() ->
                 _ = [ejabberd_hooks:add(Hook, Part, Name, Seq) || {Hook, Part, Name, Seq} <- ?GLOBAL_HOOKS],
                 mod_warder_stats:register_command()
         end
-    end).
+    end),
+    mod_warder_report:settle().
 
 -spec reload(binary(), gen_mod:opts(), gen_mod:opts()) -> ok.
 reload(Host, NewOptions, _OldOptions) ->
     ok = mod_warder_hosts:put(Host, NewOptions),
     Reloaded = [Part || Part <- ?PARTS, erlang:function_exported(Part, reload, 1)],
-    lists:foreach(fun(Part) -> ok = Part:reload(Host) end, Reloaded).
+    lists:foreach(fun(Part) -> ok = Part:reload(Host) end, Reloaded),
+    mod_warder_report:settle().
 
 -spec depends(binary(), gen_mod:opts()) -> [{module(), hard | soft}].
 depends(_Host, #{roster := true}) ->

@@ -52,13 +52,13 @@ put(Host, Options) ->
             max_stanza_bytes => MaxBytes,
             min_seq => fun() -> warder_changes:min_seq(Changes) end
         }),
-        Stats =
-            case find(Host) of
-                {ok, #{stats := Kept}} -> Kept;
-                none -> mod_warder_stats:new()
-            end,
         ok = persistent_term:put({?MODULE, Host}, #{
-            host => Host, settings => Settings, client => Client, changes => Changes, asker => Asker, stats => Stats
+            host => Host,
+            settings => Settings,
+            client => Client,
+            changes => Changes,
+            asker => Asker,
+            stats => mod_warder_stats:of_host(Host)
         }),
         ok = persistent_term:put(?MODULE, lists:usort([Host | list()])),
         release()

@@ -2,7 +2,7 @@
 %%% the command `ejabberdctl warder_stats'.
 -module(mod_warder_stats).
 
--export([new/0, answered/3, remembered/3, failed/5, register_command/0, unregister_command/0, command/0]).
+-export([of_host/1, answered/3, remembered/3, failed/5, counts/0, register_command/0, unregister_command/0, command/0]).
 -export_type([stats/0]).
 
 -include("logger.hrl").
@@ -30,7 +30,20 @@
 -define(ROW, [{host, string}, {subject, string}, {class, string}, {name, string}, {number, integer}]).
 -define(CLASSES, [{answered, ?WORDS}, {remembered, ?WORDS}, {failed, ?FAILURES}, {taken, ?WORDS}]).
 
--spec new() -> stats().
+%% @doc For one process after the other. Kept for as long as the node runs, so that what was counted is never less: also
+%% when the host's module is stopped and started again, or something is answered after it was stopped.
+-spec of_host(binary()) -> stats().
+of_host(Host) ->
+    case persistent_term:get({?MODULE, Host}, none) of
+        none ->
+            Stats = new(),
+            ok = persistent_term:put({?MODULE, Host}, Stats),
+            ok = persistent_term:put(?MODULE, [Stats | persistent_term:get(?MODULE, [])]),
+            Stats;
+        Stats ->
+            Stats
+    end.
+
 new() ->
     Reported = atomics:new(2 * length(?OPERATIONS) * length(?FAILURES) * length(?WORDS), []),
     #stats{counters = counters:new(length(?OPERATIONS) * row_size(), [write_concurrency]), reported = Reported}.
@@ -91,6 +104,28 @@ text(Taken) when Taken =:= not_told; Taken =:= told_again; Taken =:= given_up; T
     binary:replace(atom_to_binary(Taken), <<"_">>, <<" ">>);
 text(Word) ->
     warder_ask:failure_word(Word).
+
+%% @doc Of all hosts that there have been, added up: by operation, class and word, as workers are told.
+-spec counts() -> #{binary() => #{binary() => #{binary() => non_neg_integer()}}}.
+counts() ->
+    All = [Counters || #stats{counters = Counters} <- persistent_term:get(?MODULE, [])],
+    Sum = fun(Index) -> lists:sum([counters:get(Counters, Index) || Counters <- All]) end,
+    maps:from_list([
+        {
+            warder_operations:slug(Operation),
+            maps:from_list([
+                {
+                    reported(Class),
+                    maps:from_list([{text(Word), Sum(index(Operation, Class, Word))} || Word <- Words])
+                }
+             || {Class, Words} <- ?CLASSES
+            ])
+        }
+     || Operation <- ?OPERATIONS
+    ]).
+
+reported(answered) -> <<"verdicts">>;
+reported(Class) -> class(Class).
 
 -spec register_command() -> ok.
 register_command() ->

@@ -14,7 +14,7 @@
 -behaviour(gen_server).
 
 -export([start_link/2, child_spec/2, forget/1, listen/1, unlisten/2, clear/1]).
--export([recall/3, recall/2, ask/3, answered/3, min_seq/1, seen/1, is_counted/1, stats/1]).
+-export([recall/3, recall/2, ask/3, answered/3, min_seq/1, seen/1, is_counted/1, stats/1, counts/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 -export_type([options/0, ticket/0]).
 
@@ -33,6 +33,8 @@
     floor => non_neg_integer()
 }.
 -type ticket() :: warder_near_cache:ticket() | none.
+
+-define(COUNTS, [{1, hits}, {2, misses}, {3, unproved}, {4, evictions}, {5, gaps}, {6, clears}]).
 
 -record(state, {
     name :: atom(),
@@ -124,6 +126,32 @@ stats(Name) ->
         (warder_near_cache:stats(Cache))#{foreign => counters:get(Foreign, 1)}
     end).
 
+%% @doc What the near caches of these, and of all that were there before, have counted on this node; it only grows.
+-spec counts([Name :: atom()]) -> #{binary() => non_neg_integer()}.
+counts(Names) ->
+    Caches = [Cache || Name <- Names, #{cache := Cache} <- [persistent_term:get({?MODULE, Name}, none)]],
+    Counts = [warder_near_cache:counts(Cache) || Cache <- Caches],
+    Ended = ended(),
+    maps:from_list([
+        {atom_to_binary(Count), counters:get(Ended, At) + lists:sum([maps:get(Count, One) || One <- Counts])}
+     || {At, Count} <- ?COUNTS
+    ]).
+
+%% Of caches that are no more.
+ended() ->
+    keep(?MODULE, fun() -> counters:new(length(?COUNTS), []) end).
+
+%% Also of a process that was killed.
+retire(Name) ->
+    case persistent_term:get({?MODULE, Name}, none) of
+        none ->
+            ok;
+        #{cache := Cache} ->
+            _ = persistent_term:erase({?MODULE, Name}),
+            Counts = warder_near_cache:counts(Cache),
+            lists:foreach(fun({At, Count}) -> counters:add(ended(), At, maps:get(Count, Counts)) end, ?COUNTS)
+    end.
+
 %% The tables end with their process; who reads them at that moment has found nothing.
 with_cache(Name, Default, Use) ->
     case persistent_term:get({?MODULE, Name}, none) of
@@ -155,6 +183,7 @@ init({Name, #{client := Client, server := Server, normalise := Normalise} = Opti
     Cache = warder_near_cache:new(Limits#{on_uncounted => fun() -> gen_server:cast(Self, count_alone) end}),
     Foreign = counters:new(1, []),
     Floor = keep_floor(Name, maps:get(floor, Options, 0)),
+    ok = retire(Name),
     ok = persistent_term:put({?MODULE, Name}, #{cache => Cache, foreign => Foreign}),
     {ok, Announcer} = warder_announcer:start_link(#{
         id => Name, client => Client, prefix => Prefix, name => Server, seen => fun() -> seen(Name) end
@@ -177,15 +206,21 @@ init({Name, #{client := Client, server := Server, normalise := Normalise} = Opti
     }}.
 
 keep_floor(Name, Seen) ->
-    Key = {?MODULE, floor, Name},
+    keep({?MODULE, floor, Name}, fun() ->
+        Floor = atomics:new(1, []),
+        ok = atomics:put(Floor, 1, Seen),
+        Floor
+    end).
+
+%% Outlives the process.
+keep(Key, New) ->
     case persistent_term:get(Key, none) of
         none ->
-            Floor = atomics:new(1, []),
-            ok = atomics:put(Floor, 1, Seen),
-            ok = persistent_term:put(Key, Floor),
-            Floor;
-        Floor ->
-            Floor
+            Kept = New(),
+            ok = persistent_term:put(Key, Kept),
+            Kept;
+        Kept ->
+            Kept
     end.
 
 %% @private
@@ -248,5 +283,4 @@ tell(Change, Sequence, #state{listeners = Listeners}) ->
 
 %% @private
 terminate(_Reason, #state{name = Name}) ->
-    _ = persistent_term:erase({?MODULE, Name}),
-    ok.
+    retire(Name).

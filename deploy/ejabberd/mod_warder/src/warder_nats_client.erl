@@ -96,8 +96,14 @@ handle_call({listen, Pid}, _From, #state{listeners = Listeners, tables = Tables}
 %% @private
 handle_cast({info, Link, Info}, #state{link = Link} = State) ->
     {noreply, learn(Info, State)};
-handle_cast({info, _, _}, State) ->
+handle_cast({refused, Link, Text}, #state{link = Link} = State) ->
+    tell({refused, Text}, State),
+    {noreply, State};
+handle_cast(_Other, State) ->
     {noreply, State}.
+
+tell(News, #state{listeners = Listeners}) ->
+    maps:foreach(fun(Ref, Pid) -> Pid ! {warder_nats, Ref, News} end, Listeners).
 
 learn(Info, #state{servers = Servers, server = Server} = State) ->
     case Info of
@@ -130,7 +136,7 @@ lost(Reason, #state{up_since = UpSince, server = Server, servers = Servers, tabl
     ok = warder_nats:closed(Tables),
     Text = reason(Reason),
     ?LOG_WARNING("Lost the connection to NATS at ~s: ~ts", [warder_nats_servers:label(Server), Text]),
-    _ = [Pid ! {warder_nats, Ref, {disconnected, Text}} || {Ref, Pid} <- maps:to_list(State#state.listeners)],
+    tell({disconnected, Text}, State),
     case now_ms() - UpSince >= ?STABLE_MS of
         true -> connect(State#state{rounds = 0, servers = warder_nats_servers:shuffle(Servers, Server)});
         false -> connect(State)

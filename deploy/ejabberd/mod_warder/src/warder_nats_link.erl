@@ -26,7 +26,8 @@
 }).
 
 %% @doc Begins to connect. The caller, which must trap exits, is asked for `login_lines', told by the call
-%% `{up, pid(), warder_nats:link()}' when requests may be made, and cast `{info, pid(), Info}' when the broker tells more.
+%% `{up, pid(), warder_nats:link()}' when requests may be made, and cast `{info, pid(), Info}' when the broker tells more, and
+%% `{refused, pid(), Text}' when it complains of one subject.
 -spec start_link(warder_nats:tables(), warder_nats_servers:server(), map()) -> {ok, pid()}.
 start_link(Tables, Server, Options) ->
     {ok, _} = gen_server:start_link(?MODULE, {self(), Tables, Server, Options}, []).
@@ -145,9 +146,10 @@ operation({info, Json}, #state{owner = Owner, server = Server} = State) ->
         _ -> ?LOG_WARNING("NATS at ~s sent an INFO that cannot be read", [warder_nats_servers:label(Server)])
     end,
     State;
-operation({err, Text}, #state{server = Server} = State) ->
+operation({err, Text}, #state{owner = Owner, server = Server} = State) ->
     case is_permission(Text) of
         true ->
+            gen_server:cast(Owner, {refused, self(), Text}),
             ?LOG_ERROR("NATS at ~s complains: ~ts", [warder_nats_servers:label(Server), Text]),
             State;
         false ->

@@ -12,7 +12,7 @@
 
 -export([new/1, get/3, place/2, get/2, ask/3, answered/3]).
 -export([connected/2, numbered/3, heard/2, clear/1, count_alone/1]).
--export([min_seq/1, seen/1, mode/1, is_proved/1, stats/1]).
+-export([min_seq/1, seen/1, mode/1, is_proved/1, stats/1, counts/1]).
 -export_type([cache/0, place/0, ticket/0, verdict/0]).
 
 -record(cache, {
@@ -269,6 +269,18 @@ stats(#cache{order = Order, entries = Entries, counters = Counters} = Cache) ->
         stored => counters:get(Counters, ?STORED),
         refused => counters:get(Counters, ?REFUSED)
     }).
+
+%% @doc What of it only grows. To be had also when its owner has ended.
+-spec counts(cache()) -> #{hits | misses | unproved | evictions | gaps | clears => non_neg_integer()}.
+counts(#cache{order = Order, entries = Entries, counters = Counters}) ->
+    #{
+        hits => counters:get(Counters, ?HITS),
+        misses => counters:get(Counters, ?MISSES),
+        unproved => counters:get(Counters, ?UNPROVED),
+        evictions => warder_entries:evictions(Entries),
+        gaps => warder_order:gaps(Order),
+        clears => warder_order:clears(Order)
+    }.
 
 proof_age(#cache{clock = Clock, order = Order}) ->
     case {warder_order:mode(Order), Clock() - warder_order:proved_at(Order)} of

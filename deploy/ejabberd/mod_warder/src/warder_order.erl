@@ -28,7 +28,7 @@
 -module(warder_order).
 
 -export([new/1, connected/2, numbered/3, heard/2, clear/1, count_alone/1, replied/4, floor_of/3]).
--export([seen/1, position/1, mode/1, is_without_broker/1, proved_at/1, stamps/1, stats/1]).
+-export([seen/1, position/1, mode/1, is_without_broker/1, proved_at/1, stamps/1, stats/1, gaps/1, clears/1]).
 -export_type([order/0, mode/0]).
 
 -record(order, {stamps :: warder_stamps:stamps(), numbers :: atomics:atomics_ref(), waiting :: ets:tid()}).
@@ -281,10 +281,16 @@ proved_at(#order{numbers = Numbers}) -> atomics:get(Numbers, ?PROVED_AT).
 stamps(#order{stamps = Stamps}) -> Stamps.
 
 -spec stats(order()) -> #{gaps | clears | changes | stamps => non_neg_integer()}.
-stats(#order{numbers = Numbers, stamps = Stamps}) ->
+stats(#order{numbers = Numbers, stamps = Stamps} = Order) ->
     #{
-        gaps => atomics:get(Numbers, ?GAPS),
-        clears => atomics:get(Numbers, ?CLEARS),
+        gaps => gaps(Order),
+        clears => clears(Order),
         changes => atomics:get(Numbers, ?APPLIED),
         stamps => warder_stamps:size(Stamps)
     }.
+
+-spec gaps(order()) -> non_neg_integer().
+gaps(#order{numbers = Numbers}) -> atomics:get(Numbers, ?GAPS).
+
+-spec clears(order()) -> non_neg_integer().
+clears(#order{numbers = Numbers}) -> atomics:get(Numbers, ?CLEARS).
