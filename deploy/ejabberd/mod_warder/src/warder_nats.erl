@@ -206,7 +206,8 @@ unsubscribe(Name, Ref) ->
     gen_server:call(Name, {unsubscribe, Ref}, infinity).
 
 %% @doc The caller is sent `{warder_nats, Ref, {connected, Info}}', now if the connection is up and each time it is made,
-%% before anything that comes by it; and `{warder_nats, Ref, {disconnected, Text}}'.
+%% before anything that comes by it; `{warder_nats, Ref, {disconnected, Text}}'; and `{warder_nats, Ref, {refused, Text}}'
+%% when the broker does not permit the connection one subject.
 -spec listen(Name :: atom()) -> {ok, reference()}.
 listen(Name) ->
     gen_server:call(Name, {listen, self()}, infinity).
