@@ -16,9 +16,9 @@ export const overview = createDashboard({
       title: 'Is it all right?',
       panels: [
         stat({
-          title: 'Workers that take questions',
+          title: 'Workers',
           description:
-            'Workers in the queue group. Below the number that you run, one is down, cut off or too busy: see “one worker”. At 0 every hook acts on its fallbacks. Alert: WarderNoWorker.',
+            'Workers that take questions: connected, and in the queue group. Below the number that you run, one is down, cut off or too busy: see “one worker”. At 0 every hook acts on its fallbacks. Alert: WarderNoWorker.',
           unit: 'short',
           width: 3,
           thresholds: [

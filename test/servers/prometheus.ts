@@ -35,8 +35,8 @@ export type RuleState = z.output<typeof rulesAnswer>['data']['groups'][number]['
 
 export interface Prometheus {
   readonly url: string;
-  /** By `query_range`, from its start until now. @throws Error with Prometheus' words about a query that is none */
-  query(expr: string, stepSeconds?: number): Promise<SeriesOverTime[]>;
+  /** By `query_range`, from its start until now unless told. @throws Error with Prometheus' words about a query that is none */
+  query(expr: string, options?: { stepSeconds?: number; startSeconds?: number }): Promise<SeriesOverTime[]>;
   rules(): Promise<RuleState[]>;
   stop(): Promise<void>;
 }
@@ -69,8 +69,12 @@ export async function startPrometheus({ targets, ruleFiles = [] }: PrometheusOpt
   const startedAt = Date.now() / 1_000;
   return {
     url,
-    async query(expr, stepSeconds = 0.5) {
-      const [start, end, step] = [startedAt, Date.now() / 1_000, stepSeconds].map(String) as [string, string, string];
+    async query(expr, { stepSeconds = 0.5, startSeconds = startedAt } = {}) {
+      const [start, end, step] = [startSeconds, Date.now() / 1_000, stepSeconds].map(String) as [
+        string,
+        string,
+        string,
+      ];
       const response = await fetch(`${url}/api/v1/query_range`, {
         method: 'POST',
         body: new URLSearchParams({ query: expr, start, end, step }),

@@ -36,6 +36,8 @@ export interface WatchedClusterOptions {
   readonly workers?: number;
   /** Whether there is a third XMPP server, which hears of no changes and whose rosters stay due. */
   readonly hasDeafHook?: boolean;
+  /** Absent: the command as it is built for tests. */
+  readonly startWorker?: (natsUrl: string, config: string) => Promise<WorkerProcess>;
 }
 
 /** What the sources of the workers answer. */
@@ -43,7 +45,7 @@ function answerAs(application: Application): void {
   const roster = { 'bob@localhost': { subscription: 'both' } };
   application.answer((request, response, body) => {
     if (request.url === '/slow') {
-      setTimeout(() => json({ verdict: 'allow' })(request, response), 120);
+      setTimeout(() => json({ verdict: 'allow' })(request, response), 40);
       return;
     }
     const { operation, to = '' } = JSON.parse(body) as { operation?: string; to?: string };
@@ -53,7 +55,7 @@ function answerAs(application: Application): void {
 }
 
 export async function startWatchedCluster(options: WatchedClusterOptions = {}): Promise<WatchedCluster> {
-  const { workers: workerCount = 2, hasDeafHook = false } = options;
+  const { workers: workerCount = 2, hasDeafHook = false, startWorker = startWorkerProcess } = options;
   const stops: (() => Promise<unknown>)[] = [];
   const broker = await startNatsServer({ jetstream: true });
   stops.push(() => broker.stop());
@@ -73,7 +75,7 @@ sources:
   slow: { type: http, url: "${application.url}/slow", max_concurrent: 2, max_queued: 64 }
   gone: { type: http, url: "http://127.0.0.1:${await freePort()}/", breaker: { failures: 3, half_open_after_ms: 1000 } }
 `;
-  const workers = await Promise.all(Array.from({ length: workerCount }, () => startWorkerProcess(broker.url, config)));
+  const workers = await Promise.all(Array.from({ length: workerCount }, () => startWorker(broker.url, config)));
   stops.push(() => Promise.all(workers.map((worker) => worker.stop())));
   const asker = await connect({ servers: broker.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 });
   stops.push(() => asker.close());
