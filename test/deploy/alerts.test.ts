@@ -312,6 +312,23 @@ async function promtool(tests: readonly { series: Series; expected: object[] }[]
   }
 }
 
+describe('the scrape configuration in the operations', () => {
+  it('is one that promtool takes', async () => {
+    const [sample = ''] = /(?<=```yaml\n)global:[^]*?(?=```)/.exec(operations) ?? [];
+    const folder = mkdtempSync(join(tmpdir(), 'warder-test-scraping-'));
+    try {
+      const file = join(folder, 'prometheus.yml');
+      // Debian's Prometheus is built without the discovery of Kubernetes.
+      const readable = sample.replace(/kubernetes_sd_configs: .*/, 'static_configs: []');
+      writeFileSync(file, readable.replace('/etc/prometheus/rules/*', join(root, 'deploy/prometheus/*')));
+      const { stdout } = await run('promtool', ['check', 'config', file]);
+      expect(stdout).toMatch(/SUCCESS: .*prometheus config file[^]*SUCCESS: \d+ rules found/);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
+
 describe('the rules for Prometheus', () => {
   it('are such that promtool takes them', async () => {
     const { stdout } = await run('promtool', ['check', 'rules', '--lint-fatal', rulesFile]);
