@@ -1,4 +1,8 @@
-/** The configuration file of an ejabberd in a test: YAML, of which JSON is a part. Knows nothing of what is tested. */
+/**
+ * The configuration file of an ejabberd in a test, with quotes only where YAML needs them, as people write it: ejabberd
+ * takes what has none for another type. Knows nothing of what is tested.
+ */
+import { stringify } from 'yaml';
 import type { EjabberdOptions } from './ejabberd.ts';
 import type { PolicyOptions } from './xmpp-server.ts';
 
@@ -26,7 +30,7 @@ export function ejabberdConfig(given: EjabberdPlace): string {
     ...(given.listeners ?? []),
   ];
   const further = furtherHosts.map((one) => [one.host, { modules: modulesOf(given, one) }]);
-  return JSON.stringify({
+  const config = {
     hosts: [host, ...furtherHosts.map((one) => one.host)],
     loglevel: 'info',
     log_rotate_count: 0,
@@ -37,7 +41,8 @@ export function ejabberdConfig(given: EjabberdPlace): string {
     ...given.options,
     modules: modulesOf(given, { rooms: true }),
     host_config: Object.fromEntries(further),
-  });
+  };
+  return stringify(config, { lineWidth: 0, aliasDuplicateObjects: false });
 }
 
 function httpListener(port: number): Options {

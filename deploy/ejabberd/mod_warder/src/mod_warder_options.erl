@@ -123,10 +123,14 @@ duration(Min, Max) ->
 
 milliseconds(Given) when is_number(Given) ->
     ceil(Given * 1000);
+%% What has no quotes in the file comes as an atom.
+milliseconds(Given) when is_atom(Given) ->
+    milliseconds(atom_to_binary(Given));
 milliseconds(Given) ->
     case is_binary(Given) andalso re:run(Given, "^\\s*[0-9]+\\s*[a-z]*\\s*$", [{capture, none}, caseless]) of
         match -> (econf:timeout(millisecond))(Given);
-        _ -> wrong(io_lib:format("~0tp should be a time, such as 250 ms or 1 s", [Given]))
+        false -> wrong("it should be a time, such as 250 ms or 1 s");
+        nomatch -> wrong(["'", Given, "' should be a time, such as 250 ms or 1 s"])
     end.
 
 %% Not either/2: what is no map is wrong as a word, and is to be told as one.
