@@ -1,5 +1,6 @@
 /** `<prefix>.ctl.hook-stats` against real workers: what hooks have counted reaches Prometheus, once. */
-import { connect } from 'nats';
+import { setTimeout as delay } from 'node:timers/promises';
+import { connect, createInbox } from 'nats';
 import type { NatsConnection } from 'nats';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { decodePayload } from '../../src/wire/codec.ts';
@@ -64,6 +65,26 @@ describe('the report of a hook', () => {
     expect(Buffer.from(data).toString()).toBe('{"v":1,"number":2}');
   });
 
+  it('is counted once when it waits for several workers that have stood still, and is repeated when they go on', async () => {
+    await Promise.all(workers.map((worker) => worker.pause()));
+    for (let time = 0; time < 20; time += 1)
+      hook.publish(subject, encodeMessagePack(report(1)), { reply: createInbox() });
+    await hook.flush();
+    // As long as a hook waits before it says it again.
+    await delay(2_000);
+    for (const worker of workers) worker.signal('SIGCONT');
+    const acknowledged = async () => {
+      try {
+        return await hook.request(subject, encodeMessagePack(report(1)), { timeout: 1_000 });
+      } catch {
+        return undefined;
+      }
+    };
+    while ((await acknowledged()) === undefined);
+    for (let number = 2; number <= 3; number += 1) await tell(report(number));
+    expect(await total('warder_hook_decisions_total', { node, by: 'near-cache', verdict: 'allow' })).toBe(30);
+  });
+
   it('is counted once, however often it comes and whoever gets it', async () => {
     const counted = await total('warder_hook_reports_total', { outcome: 'counted' });
     const repeated = await total('warder_hook_reports_total', { outcome: 'repeated' });
@@ -102,7 +123,8 @@ describe('the report of a hook', () => {
     await expect(hook.request(subject, encodeMessagePack(report(1, broken)), { timeout: 300 })).rejects.toThrow(
       'TIMEOUT',
     );
-    expect((await total('warder_hook_reports_total', { outcome: 'refused' })) - refused).toBe(1);
+    // Nobody says when it is read, since nobody is answered.
+    await expect.poll(async () => (await total('warder_hook_reports_total', { outcome: 'refused' })) - refused).toBe(1);
     expect(await total('warder_hook_decisions_total', { node })).toBe(0);
     expect(await tell(report(1))).toEqual({ v: 1, number: 1 });
   });
