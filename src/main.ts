@@ -9,6 +9,7 @@ import { flushCommand } from './commands/flush.ts';
 import { refreshCommand } from './commands/refresh.ts';
 import { rosterCommand } from './commands/roster.ts';
 import { tailCommand } from './commands/tail.ts';
+import { topCommand } from './commands/top.ts';
 import { UsageProblem } from './commands/usage-problem.ts';
 import { workerCommand } from './commands/worker.ts';
 import { ConfigInvalid } from './config/problems.ts';
@@ -35,6 +36,7 @@ program.addCommand(checkCommand());
 program.addCommand(rosterCommand());
 program.addCommand(refreshCommand());
 program.addCommand(flushCommand());
+program.addCommand(topCommand());
 program.addCommand(tailCommand());
 program.addCommand(configCommand());
 for (const command of everyCommand(program)) {

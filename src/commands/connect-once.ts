@@ -41,6 +41,12 @@ export async function connectOnce(
   }
 }
 
+/** What the broker does not let these credentials do; undefined for another error. */
+export function refusalOf(error: unknown): Trouble | undefined {
+  if (!(error instanceof NatsError) || !refusals.includes(error.code)) return undefined;
+  return { trouble: 'refused', detail: error.message };
+}
+
 /** What becomes of a connection, in words for people. */
 export interface ConnectionNews {
   /** The broker refuses something: it says so here, and to who has asked it seems only to be unanswered. */

@@ -10,7 +10,7 @@ import { operationNames } from '../wire/operation.ts';
 import { outcomes, watchedDecision, watchedDropped, watchReply } from '../wire/watch.ts';
 import type { WatchedDecision } from '../wire/watch.ts';
 import { askAll } from './ask-all.ts';
-import { connectOnce, followConnection } from './connect-once.ts';
+import { connectOnce, followConnection, refusalOf } from './connect-once.ts';
 import type { Trouble } from './connect-once.ts';
 import { decisionLine } from './decision-line.ts';
 import { exitCodes } from './exit-codes.ts';
@@ -100,7 +100,13 @@ async function watch(nats: NatsConnection, target: Target, options: TailOptions)
   try {
     return await new Promise<Trouble | undefined>((resolve, reject) => {
       const announce = announcer(nats, target, id, options);
-      const announceAgain = () => void announce().catch((error: unknown) => !nats.isClosed() && reject(error));
+      const failed = (error: unknown) => {
+        const refused = refusalOf(error);
+        if (refused !== undefined) resolve(refused);
+        // What was asked when somebody ended it fails with the connection.
+        else if (!nats.isClosed()) reject(error);
+      };
+      const announceAgain = () => void announce().catch(failed);
       void signals.stopped.then(() => resolve(undefined));
       void followConnection(nats, {
         refused: (detail) => resolve({ trouble: 'refused', detail }),
