@@ -1,4 +1,4 @@
-// `npm run bench`, `bench:ejabberd`, `bench:freshness` and `bench:rosters`: compile the worker and the bench, and run the
+// `npm run bench`, `bench:ejabberd`, `bench:freshness`, `bench:overload` and `bench:rosters`: compile the worker and the bench, and run the
 // one that is named.
 import { join } from 'node:path';
 import { ensureSystemPackages } from './apt.mjs';
