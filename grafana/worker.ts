@@ -29,7 +29,7 @@ export const worker = createDashboard({
         stat({
           title: 'Queue group',
           description:
-            'Whether it takes questions. It leaves while its event loop lags and comes back by itself. Alert: WarderLeftGroup.',
+            'Whether it takes questions: not before it is ready, not when it stops, and not for some seconds when its event loop lags. Alert: WarderLeftGroup.',
           unit: 'short',
           width: 4,
           thresholds: [
@@ -186,7 +186,7 @@ export const worker = createDashboard({
         graph({
           title: 'Event loop: p99 of its lag',
           description:
-            'Time that questions wait for the thread. Above some 100 ms the worker leaves the queue group until it has recovered: too little processor, or a pause of the machine.',
+            'Time that questions wait for the thread. When it stands still for `limits.max_lag_ms` within a second, the worker leaves the queue group for some seconds, if others serve: too little processor, or a pause of the machine.',
           unit: 's',
           width: 8,
           thresholds: [

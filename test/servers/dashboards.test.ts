@@ -48,6 +48,11 @@ beforeAll(async () => {
     await cluster.losesNumbers();
     await until(`sum(warder_changes_gaps_total) >= ${cluster.targets.length * lost}`);
   }
+  // Longer than its event loop may stand still.
+  await cluster.workers[0]?.pause();
+  await until(`up{instance="${instance}"} == 0`);
+  cluster.workers[0]?.signal('SIGCONT');
+  await until('ALERTS{alertname="WarderLeftGroup"}');
   // Beyond the staleness bound, without an end of any connection.
   await cluster.broker.pause();
   await until('ALERTS{alertname="WarderUnproved"}');
@@ -126,6 +131,7 @@ describe('the rules', () => {
     'WarderGaps',
     'WarderHookDeaf',
     'WarderJetStreamOff',
+    'WarderLeftGroup',
     'WarderOverloaded',
     'WarderRostersDue',
     'WarderSourceCrowded',

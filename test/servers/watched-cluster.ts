@@ -63,7 +63,7 @@ export async function startWatchedCluster(options: WatchedClusterOptions = {}): 
   answerAs(application);
   stops.push(() => application.stop());
   const config = `
-limits: { max_in_flight: 24 }
+limits: { max_in_flight: 24, max_lag_ms: 200 }
 cache: { max_decisions: 400 }
 operations:
   stanza-check: { sources: { '*': app, gone.example: { source: gone, fallback: allow }, shut.example: { source: gone, fallback: deny } } }
