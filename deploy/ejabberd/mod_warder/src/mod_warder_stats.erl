@@ -129,8 +129,13 @@ reported(Class) -> class(Class).
 
 -spec register_command() -> ok.
 register_command() ->
+    %% From 25.03 on, ejabberd takes a second one of the same name for an accident.
+    Known = [Name || {Name, _, _} <- ejabberd_commands:list_commands()],
     %% Without who defines them: they would not be found again to be unregistered.
-    ejabberd_commands:register_commands(commands()).
+    ejabberd_commands:register_commands([
+        Command
+     || #ejabberd_commands{name = Name} = Command <- commands(), not lists:member(Name, Known)
+    ]).
 
 -spec unregister_command() -> ok.
 unregister_command() ->
