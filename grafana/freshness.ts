@@ -125,16 +125,16 @@ export const freshness = createDashboard({
         graph({
           title: 'Numbers behind the first',
           description:
-            'How many changes and ticks each worker and hook has not applied yet, as of the last scrape: some, since they are not asked in the same moment. One that grows steadily hears nothing. Alert: WarderHookDeaf.',
+            'How many changes and ticks each worker and hook has not applied yet, as of the last scrape: some, since they are not asked in the same moment. One that grows steadily hears nothing; 1000 stands for all that is more. Alert: WarderHookDeaf.',
           unit: 'short',
           width: 12,
           queries: [
             {
-              expr: 'scalar(max(warder_changes_seen{job=~"$job"})) - warder_changes_seen{job=~"$job"}',
+              expr: 'clamp_max(scalar(max(warder_changes_seen{job=~"$job"})) - warder_changes_seen{job=~"$job"}, 1000)',
               legend: 'worker {{instance}}',
             },
             {
-              expr: 'scalar(max(warder_changes_seen{job=~"$job"})) - max by (node) (warder_hook_seen{job=~"$job",node=~"$node"})',
+              expr: 'clamp_max(scalar(max(warder_changes_seen{job=~"$job"})) - max by (node) (warder_hook_seen{job=~"$job",node=~"$node"}), 1000)',
               legend: 'hook {{node}}',
             },
           ],

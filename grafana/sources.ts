@@ -89,7 +89,7 @@ export const sources = createDashboard({
         graph({
           title: 'Time to answer: median and p99',
           description:
-            'Of the calls themselves, queueing included for none. A p99 far from the median is a source with pauses (locks, garbage collection, a cold pool).',
+            'From when a call is wanted to its answer: the wait for a place is in it, and shown by itself below. A p99 far from the median without such a wait is a source with pauses (locks, garbage collection, a cold pool).',
           unit: 's',
           width: 12,
           thresholds: [
@@ -104,7 +104,7 @@ export const sources = createDashboard({
         timeline({
           title: 'Circuits',
           description:
-            'The worst of all workers. Open: after many failures in a row nothing is called, and questions take the fallback. Trying: one call finds out whether it is back. Alert: WarderSourceOpen.',
+            'The worst of all workers. Open: after many failures in a row nothing is called, and questions take the fallback. Trying: one call finds out whether it is back. Without questions nobody tries, and it stays open. Alert: WarderSourceOpen.',
           unit: 'short',
           width: 12,
           thresholds: [

@@ -132,7 +132,7 @@ export const worker = createDashboard({
         graph({
           title: 'Turned away and failed',
           description:
-            'overloaded and expired were not begun. The failures are those that it answered, these two among them, by kind.',
+            'Not begun, because too many wait (overloaded) or the budget had passed (expired); and other failures, by kind, which “overview” explains.',
           unit: 'reqps',
           width: 12,
           queries: [
@@ -141,7 +141,7 @@ export const worker = createDashboard({
               legend: 'turned away: {{reason}}',
             },
             {
-              expr: `sum by (kind) (rate(warder_failures_total{${one}}[$__rate_interval])) > 0`,
+              expr: `sum by (kind) (rate(warder_failures_total{${one},kind!~"overloaded|expired"}[$__rate_interval])) > 0`,
               legend: 'failure: {{kind}}',
             },
           ],
@@ -152,14 +152,13 @@ export const worker = createDashboard({
       title: 'What it remembers',
       panels: [
         graph({
-          title: 'Entries',
-          description: 'Beside the bound. At the bound the oldest make room: raise `cache` if there is memory for it.',
-          unit: 'short',
+          title: 'How full it is',
+          description:
+            'Entries, of as many as it may have (`cache`). At 100 % those that were not asked for the longest make room for others: raise the bound if there is memory for it, half a kilobyte each.',
+          unit: 'percentunit',
+          max: 1,
           width: 8,
-          queries: [
-            { expr: `warder_cache_entries{${one}}`, legend: '{{cache}}' },
-            { expr: `warder_cache_entries_max{${one}}`, legend: '{{cache}} at most' },
-          ],
+          queries: [{ expr: `warder_cache_entries{${one}} / warder_cache_entries_max{${one}}`, legend: '{{cache}}' }],
         }),
         graph({
           title: 'Hits and misses',

@@ -110,6 +110,14 @@ describe('each dashboard', () => {
   );
 });
 
+it('every figure that workers export is on a panel', async () => {
+  const exported = await (await fetch(`${cluster.workers[0]?.url ?? ''}/metrics`)).text();
+  const names = [...exported.matchAll(/^# TYPE (warder_\w+)/gm)].map(([, name = '']) => name);
+  expect(names.length).toBeGreaterThan(30);
+  const asked = dashboards.flatMap((dashboard) => queriesOf(dashboard, values).map(({ expr }) => expr)).join('\n');
+  expect(names.filter((name) => !asked.includes(name))).toEqual([]);
+});
+
 describe('the rules', () => {
   it('are all evaluated without an error', async () => {
     await expect.poll(async () => (await prometheus.rules()).map(({ health }) => health)).not.toContain('unknown');

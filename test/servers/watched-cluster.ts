@@ -142,6 +142,8 @@ function startLoad(asker: NatsConnection) {
         stanza(`user${round}@gone.example`, `other${index}@gone.example`);
         stanza(`user${round}@shut.example`, `other${index}@shut.example`);
       }
+      // Without what a question has to say.
+      if (round % 20 === 0) ask('stanza-check', {});
       if (round % 5 === 0) ask('roster-refresh', { users: [`user${round % 10}@localhost`], reason: 'login' });
       if (round % 10 === 0) {
         asker.publish(`${prefix}.invalidate`, encodeMessagePack({ v: 1, user: `user${round % 5}@localhost` }));
