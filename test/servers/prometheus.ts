@@ -1,4 +1,4 @@
-/** Debian's Prometheus on loopback, scraping what a test names, several times a second. */
+/** Debian's Prometheus on loopback, scraping what a test names, twice a second. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -50,7 +50,7 @@ export interface PrometheusOptions {
 export async function startPrometheus({ targets, ruleFiles = [] }: PrometheusOptions): Promise<Prometheus> {
   const folder = mkdtempSync(join(tmpdir(), 'warder-test-prometheus-'));
   const config = {
-    global: { scrape_interval: '250ms', scrape_timeout: '250ms', evaluation_interval: '250ms' },
+    global: { scrape_interval: '500ms', scrape_timeout: '500ms', evaluation_interval: '500ms' },
     rule_files: ruleFiles,
     scrape_configs: [{ job_name: 'warder', static_configs: [{ targets }] }],
   };
