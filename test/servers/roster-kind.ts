@@ -5,8 +5,6 @@ import type { ServerKind } from './server-kind.ts';
 import type { XmppServer } from './xmpp-server.ts';
 
 export interface RosterKind extends ServerKind {
-  /** Whether the last known roster of a user outlives his last session. */
-  readonly storesRosters: boolean;
   /** What the hook counts of rosters on a host: online, due, asked, applied, older and retries. */
   rosterStats(server: XmppServer): Promise<Readonly<Record<string, number>>>;
   /** Takes the hook out and puts it in again, on the first host. */
@@ -15,7 +13,6 @@ export interface RosterKind extends ServerKind {
 
 export const prosodyRosters: RosterKind = {
   ...prosodyKind,
-  storesRosters: true,
   rosterStats: async (server) => {
     const [, ofHost = ''] = (await server.shell('warder:stats()')).split(`${server.host}\n`);
     const [, line = ''] = / rosters: (.*)/.exec(ofHost) ?? [];
@@ -27,7 +24,6 @@ export const prosodyRosters: RosterKind = {
 
 export const ejabberdRosters: RosterKind = {
   ...ejabberdKind,
-  storesRosters: false,
   rosterStats: async (server) => {
     const printed = await server.shell(`maps:to_list(mod_warder_roster_refresh:stats(<<"${server.host}">>))`);
     return Object.fromEntries([...printed.matchAll(/\{(\w+), *(\d+)\}/g)].map(([, name = '', n]) => [name, Number(n)]));

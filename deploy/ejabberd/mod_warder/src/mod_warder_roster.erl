@@ -19,6 +19,7 @@
 
 -spec start(Host :: binary()) -> ok.
 start(Host) ->
+    ok = mod_warder_roster_known:start(Host),
     ok = mod_warder_roster_sup:start_host(Host),
     ejabberd_hooks:add(roster_get, Host, ?MODULE, roster_get, ?SEQ),
     ejabberd_hooks:add(roster_get_jid_info, Host, ?MODULE, roster_get_jid_info, ?SEQ),
@@ -29,10 +30,12 @@ stop(Host) ->
     ok = mod_warder_roster_client:stop(Host),
     ejabberd_hooks:delete(roster_get, Host, ?MODULE, roster_get, ?SEQ),
     ejabberd_hooks:delete(roster_get_jid_info, Host, ?MODULE, roster_get_jid_info, ?SEQ),
-    mod_warder_roster_sup:stop_host(Host).
+    ok = mod_warder_roster_sup:stop_host(Host),
+    mod_warder_roster_known:stop(Host).
 
 -spec reload(Host :: binary()) -> ok.
 reload(Host) ->
+    ok = mod_warder_roster_known:reload(Host),
     ok = mod_warder_roster_refresh:reload(Host),
     mod_warder_roster_client:reload(Host).
 
@@ -50,13 +53,13 @@ ask(LUser, LServer, true) ->
     _ = await(LServer, Ref),
     mod_warder_roster_state:get(LUser, LServer);
 ask(LUser, LServer, false) ->
-    case mod_warder_roster_ask:ask(LUser, LServer, <<"login">>) of
+    case mod_warder_roster_ask:ask(LUser, LServer, <<"login">>, false) of
         {ok, #{roster := Given, seq := Seq}} ->
             ok = mod_warder_roster_ask:succeeded(LServer),
             {ok, mod_warder_roster_items:from_answer(Given, Seq, {LUser, LServer}, none)};
-        {error, Failure} ->
-            _ = mod_warder_roster_ask:fall_back(LServer, Failure, false),
-            none
+        {error, Failure, Known} ->
+            _ = mod_warder_roster_ask:fall_back(LServer, Failure, Known =/= none),
+            Known
     end.
 
 %% @doc Waits for what mod_warder_roster_refresh was asked for under this reference: whether there is a roster. The

@@ -1,15 +1,35 @@
 %%% One question for one user's roster, and what it counts as where there is no answer. Runs in the asker's process.
 -module(mod_warder_roster_ask).
 
--export([ask/3, succeeded/1, fall_back/3]).
--export_type([answer/0]).
+-export([ask/4, succeeded/1, fall_back/3]).
+-export_type([answer/0, known/0]).
 
 -define(OPERATION, roster_refresh).
 
 -type answer() :: #{roster := warder_replies:roster(), seq := non_neg_integer(), again_ms => non_neg_integer()}.
 
-%% @doc `Reason' as in the protocol: why it is asked. Takes no longer than the budget of the host.
--spec ask(LUser :: binary(), LServer :: binary(), Reason :: binary()) -> {ok, answer()} | {error, Failure :: atom()}.
+%% What was last known, of who has nothing else.
+-type known() :: {ok, mod_warder_roster_items:roster()} | none.
+
+%% @doc `Reason' as in the protocol: why it is asked. Takes no longer than the budget of the host, and half a second for
+%% the disk where there is no answer, nothing `IsKnown', and what was last known is to serve.
+-spec ask(LUser :: binary(), LServer :: binary(), Reason :: binary(), IsKnown :: boolean()) ->
+    {ok, answer()} | {error, Failure :: atom(), known()}.
+ask(LUser, LServer, Reason, IsKnown) ->
+    case ask(LUser, LServer, Reason) of
+        {ok, Answer} -> {ok, Answer};
+        {error, Failure} when IsKnown -> {error, Failure, none};
+        {error, Failure} -> {error, Failure, last_known(LUser, LServer)}
+    end.
+
+last_known(LUser, LServer) ->
+    case mod_warder_hosts:find(LServer) of
+        {ok, #{settings := #{fallback := #{?OPERATION := #{local := last_known}}}}} ->
+            mod_warder_roster_known:find(LUser, LServer);
+        _ ->
+            none
+    end.
+
 ask(LUser, LServer, Reason) ->
     Name = <<LUser/binary, "@", LServer/binary>>,
     Verify = fun(Reply) ->

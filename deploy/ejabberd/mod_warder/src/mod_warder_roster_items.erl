@@ -2,9 +2,9 @@
 %%% Knows neither where rosters are kept nor who is told.
 -module(mod_warder_roster_items).
 
--export([from_answer/4, replaced/2, with_item/3, with_pending/3, differences/2, is_contact/3]).
+-export([from_answer/4, content/1, from_content/1, replaced/2, with_item/3, with_pending/3, differences/2, is_contact/3]).
 -export([to_item/2, to_items/1, may_see/1, sees/1]).
--export_type([roster/0, item/0, change/0, request/0]).
+-export_type([roster/0, content/0, item/0, change/0, request/0]).
 
 -include("logger.hrl").
 -include("xmpp.hrl").
@@ -23,6 +23,10 @@
     items := #{binary() => item()},
     pending := #{binary() => binary()},
     given := [binary()]
+}.
+%% What an answer said, without when and what came beside it.
+-type content() :: #{
+    version := binary(), items := #{binary() => item()}, pending := #{binary() => binary()}, given := [binary()]
 }.
 -type user() :: {LUser :: binary(), LServer :: binary()}.
 -type change() :: {Contact :: binary(), Old :: item() | none, New :: item() | none}.
@@ -83,6 +87,22 @@ usable(Said, {LUser, LServer}) ->
 -spec is_contact(binary(), LUser :: binary(), LServer :: binary()) -> boolean().
 is_contact(Jid, LUser, LServer) ->
     binary:match(Jid, <<"/">>) =:= nomatch andalso Jid =/= <<LUser/binary, "@", LServer/binary>>.
+
+-spec content(roster()) -> content().
+content(#{version := Version, items := Items, pending := Pending, given := Given}) ->
+    #{version => Version, items => Items, pending => maps:with(Given, Pending), given => lists:sort(Given)}.
+
+%% @doc As it was last known, before any answer.
+-spec from_content(content()) -> roster().
+from_content(#{version := Version, items := Items, pending := Pending, given := Given}) ->
+    #{
+        version => Version,
+        seq => 0,
+        generation => generation(),
+        items => Items,
+        pending => Pending,
+        given => Given
+    }.
 
 %% @doc The newer one in place of the older; where its content is the same, nothing needs to be told.
 -spec replaced(roster() | none, roster()) -> {roster(), [change()], [request()]}.

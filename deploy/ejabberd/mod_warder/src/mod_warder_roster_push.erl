@@ -177,8 +177,8 @@ safely(Do, State) ->
         Do()
     catch
         Class:Reason:Stack ->
-            ?ERROR_MSG("A session could not be told of a change of its roster:~n** ~ts", [
-                misc:format_exception(2, Class, Reason, Stack)
+            ?ERROR_MSG("A session could not be told of a change of its roster: ~ts", [
+                mod_warder_fault:text(Class, Reason, Stack)
             ]),
             State
     end.

@@ -6,7 +6,7 @@
 -module(mod_warder_roster_refresh).
 -behaviour(gen_server).
 
--export([start_link/1, monitor/1, login/4, wait/5, ask/4, user/2, reload/1, count/2, stats/1]).
+-export([start_link/1, monitor/1, login/4, wait/5, ask/4, user/2, reload/1, stats/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include("ejabberd_sm.hrl").
@@ -18,9 +18,6 @@
 -define(BEGIN_MS, 500).
 %% After something of it has ended that should not have.
 -define(PAUSE_MS, 1000).
-%% Since the node has started. `older': answers that came behind a newer one. `retries': of those asked, the ones after
-%% a failure or an answer that came too soon.
--define(COUNTED, [asked, applied, older, retries]).
 
 -record(user, {pid :: pid(), sessions :: #{pid() => reference()}}).
 -record(state, {
@@ -69,14 +66,6 @@ user(Host, LUser) ->
 reload(Host) ->
     gen_server:cast(process(Host), reload).
 
-%% @doc Counts one more.
--spec count(Host :: binary(), asked | applied | older | retries) -> ok.
-count(Host, Name) ->
-    counters:add(persistent_term:get({?MODULE, Host}), index(Name, ?COUNTED), 1).
-
-index(Name, [Name | _]) -> 1;
-index(Name, [_ | Names]) -> 1 + index(Name, Names).
-
 %% @doc What was counted, and how many are online and due now; nothing where rosters are not kept.
 -spec stats(Host :: binary()) -> #{atom() => non_neg_integer()}.
 stats(Host) ->
@@ -84,20 +73,14 @@ stats(Host) ->
         none ->
             #{};
         Users ->
-            Counters = persistent_term:get({?MODULE, Host}),
-            Counted = maps:from_list([{Name, counters:get(Counters, index(Name, ?COUNTED))} || Name <- ?COUNTED]),
             Due = [User || User <- Users, mod_warder_roster_user:is_due(User)],
-            Counted#{online => length(Users), due => length(Due)}
+            (mod_warder_roster_counts:read(Host))#{online => length(Users), due => length(Due)}
     catch
         exit:_ -> #{}
     end.
 
 %% @private
 init(Host) ->
-    case persistent_term:get({?MODULE, Host}, none) of
-        none -> persistent_term:put({?MODULE, Host}, counters:new(length(?COUNTED), []));
-        _ -> ok
-    end,
     {ok, follow(#state{host = Host})}.
 
 %% @private

@@ -15,6 +15,7 @@ start_host(Host) ->
     Node = #{id => ?MODULE, start => {?MODULE, start_link, []}, type => supervisor, shutdown => infinity},
     ok = started(supervisor:start_child(ejabberd_gen_mod_sup, Node)),
     ok = mod_warder_roster_state:host_started(Host),
+    ok = mod_warder_roster_counts:start(Host),
     started(supervisor:start_child(?MODULE, #{id => Host, start => {mod_warder_roster_refresh, start_link, [Host]}})).
 
 started({ok, _}) -> ok;
@@ -24,6 +25,7 @@ started({error, {already_started, _}}) -> ok.
 stop_host(Host) ->
     _ = supervisor:terminate_child(?MODULE, Host),
     _ = supervisor:delete_child(?MODULE, Host),
+    ok = mod_warder_roster_counts:stop(Host),
     mod_warder_roster_state:host_stopped(Host).
 
 %% @doc See {@link mod_warder_roster_user:start_link/3}.

@@ -3,12 +3,13 @@
 %%% What the order of answers means is said in warder_roster_order.
 %%%
 %%% A change of the user alone is asked about at once, together with those of the next moment. What fails is asked
-%%% again, later each time, while he is online. Whatever fails, he keeps what he has.
+%%% again, later each time, while he is online. Whatever fails, he keeps what he has; where that is nothing, he gets
+%%% what was last known, until there is an answer. What is answered once he has left is last known, too.
 -module(mod_warder_roster_user).
 -behaviour(gen_server).
 
 -export([start_link/3, login/3, wait/4, mark/4, change/3, is_due/1, left/1]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include("logger.hrl").
 
@@ -19,28 +20,24 @@
 %% For who waits behind an answer that is just being told.
 -define(CALL_TIMEOUT_MS, 5000).
 
--type tag() :: {pid(), reference()}.
-
--record(asked, {
-    ticket :: warder_roster_order:ticket(),
-    waiting :: [tag()],
-    turn :: reference() | none
-}).
-
 -record(state, {
     user :: {LUser :: binary(), LServer :: binary()},
     host :: reference(),
     roster :: mod_warder_roster_items:roster() | none,
+    %% What is last known beyond this process, and from when on this is one account.
+    kept = none :: mod_warder_roster_items:content() | none,
+    since = mod_warder_roster_known:since() :: integer(),
     order = warder_roster_order:new() :: warder_roster_order:order(),
-    %% By the monitor of the process that asks.
-    asked = #{} :: #{reference() => #asked{}},
+    asked = mod_warder_roster_asked:new() :: mod_warder_roster_asked:asked(),
     %% When to ask, in monotonic milliseconds; and the place in the queue.
     timer = none :: none | {reference(), At :: integer(), single | mass},
     turn = none :: none | reference(),
     again = none :: none | reference(),
     %% Whether what is asked next is so because of a failure.
     is_retrying = false :: boolean(),
-    failures = 0 :: non_neg_integer()
+    failures = 0 :: non_neg_integer(),
+    %% Only what is asked is still waited for.
+    has_left = false :: boolean()
 }).
 
 %% @doc `Host' is the process that knows who is online, and without which nobody is.
@@ -105,9 +102,26 @@ handle_call({change, Seq, Change}, _From, #state{order = Order, roster = Roster}
 change_here(Roster, #state{roster = Roster} = State) ->
     {reply, {ok, Roster}, State};
 change_here(New, State) ->
-    {reply, {ok, New}, take(New, State)}.
+    {reply, {ok, New}, take(New, State), {continue, keep}}.
+
+%% @private Once everybody has been told.
+handle_continue(keep, State) ->
+    {noreply, keep(State)}.
+
+%% Who has come back has a process of its own for that.
+keep(#state{user = {LUser, LServer}, roster = Roster, kept = Kept, since = Since, has_left = HasLeft} = State) ->
+    case Roster =/= none andalso mod_warder_roster_items:content(Roster) of
+        Content when Content =:= false; Content =:= Kept ->
+            State;
+        Content ->
+            _ = HasLeft andalso mod_warder_roster_state:is_online(LUser, LServer) orelse
+                mod_warder_roster_known:keep(LUser, LServer, Since, Content),
+            State#state{kept = Content}
+    end.
 
 %% @private
+handle_cast(_Request, #state{has_left = true} = State) ->
+    {noreply, State};
 handle_cast({login, Tag}, #state{order = Order} = State) ->
     Marked =
         case warder_roster_order:asking(Order) of
@@ -116,15 +130,14 @@ handle_cast({login, Tag}, #state{order = Order} = State) ->
         end,
     case warder_roster_order:wants_ask(Marked#state.order) of
         true -> {noreply, ask(<<"login">>, [Tag], none, Marked)};
-        false -> {noreply, join(Tag, Marked)}
+        false -> {noreply, Marked#state{asked = mod_warder_roster_asked:join(Tag, Marked#state.asked)}}
     end;
 handle_cast({wait, Tag, Earlier}, #state{asked = Asked, roster = Roster} = State) ->
-    case [Ref || {Ref, #asked{waiting = Waiting}} <- maps:to_list(Asked), lists:member(Earlier, Waiting)] of
-        [Ref | _] ->
-            #asked{waiting = Waiting} = Asks = maps:get(Ref, Asked),
-            {noreply, State#state{asked = Asked#{Ref => Asks#asked{waiting = [Tag | Waiting]}}}};
-        [] ->
-            ok = tell_waiting([Tag], Roster =/= none),
+    case mod_warder_roster_asked:follow(Tag, Earlier, Asked) of
+        {ok, Waiting} ->
+            {noreply, State#state{asked = Waiting}};
+        over ->
+            ok = mod_warder_roster_asked:tell([Tag], Roster =/= none),
             {noreply, State}
     end;
 handle_cast({mark, reset, DelayMs, Line}, #state{order = Order} = State) ->
@@ -135,16 +148,17 @@ handle_cast({mark, Sequence, DelayMs, Line}, #state{order = Order} = State) ->
         true -> {noreply, ask_soon(DelayMs, Line, Marked)};
         false -> {noreply, Marked}
     end;
-handle_cast(left, #state{user = {LUser, LServer}, asked = Asked} = State) ->
-    ok = give_up(Asked),
+handle_cast(left, #state{user = {LUser, LServer}, asked = Asked, turn = Turn} = State) ->
     ok = mod_warder_roster_state:release(LUser, LServer),
-    {stop, normal, State}.
+    _ = Turn =/= none andalso warder_roster_queue:leave(Turn),
+    GivenUp = mod_warder_roster_asked:give_up(Asked),
+    stay(State#state{asked = GivenUp, turn = none, timer = none, has_left = true}).
 
-%% Who comes while it is asked waits for the latest.
-join(Tag, #state{asked = Asked} = State) ->
-    {Ref, #asked{waiting = Waiting} = Latest} =
-        lists:last(lists:sort(fun({_, A}, {_, B}) -> A#asked.ticket =< B#asked.ticket end, maps:to_list(Asked))),
-    State#state{asked = Asked#{Ref => Latest#asked{waiting = [Tag | Waiting]}}}.
+stay(#state{asked = Asked} = State) ->
+    case mod_warder_roster_asked:is_empty(Asked) of
+        true -> {stop, normal, State};
+        false -> {noreply, State}
+    end.
 
 %% An earlier time that is set already stays.
 ask_soon(DelayMs, Line, #state{timer = Timer} = State) ->
@@ -179,14 +193,20 @@ handle_info({warder_roster_turn, Turn}, #state{turn = Turn, order = Order, user 
 handle_info({timeout, Timer, again}, #state{again = Timer} = State) ->
     handle_cast({mark, none, 0, single}, State#state{again = none});
 handle_info({'DOWN', Host, process, _, _}, #state{host = Host, asked = Asked} = State) ->
-    ok = give_up(Asked),
+    _ = mod_warder_roster_asked:give_up(Asked),
     {stop, normal, State};
-handle_info({'DOWN', Ref, process, _, Reason}, #state{asked = Asked} = State) when is_map_key(Ref, Asked) ->
-    {#asked{ticket = Ticket, waiting = Waiting, turn = Turn}, Others} = maps:take(Ref, Asked),
-    _ = Turn =/= none andalso warder_roster_queue:leave(Turn),
-    {HasRoster, HasFailed, Answered} = answered(Reason, Ticket, State#state{asked = Others}),
-    tell_waiting(Waiting, HasRoster),
-    {noreply, go_on(HasFailed, Answered)};
+handle_info({'DOWN', Ref, process, _, Reason}, #state{asked = Asked} = State) ->
+    case mod_warder_roster_asked:ended(Ref, Asked) of
+        {Ticket, Waiting, Others} ->
+            {HasRoster, HasFailed, Answered} = answered(Reason, Ticket, State#state{asked = Others}),
+            ok = mod_warder_roster_asked:tell(Waiting, HasRoster),
+            case Answered of
+                #state{has_left = true} -> stay(keep(Answered));
+                _ -> {noreply, go_on(HasFailed, Answered), {continue, keep}}
+            end;
+        none ->
+            {noreply, State}
+    end;
 handle_info(_Other, State) ->
     {noreply, State}.
 
@@ -196,40 +216,41 @@ is_connected(LServer) ->
         none -> false
     end.
 
-give_up(Asked) ->
-    lists:foreach(fun(#asked{waiting = Waiting}) -> tell_waiting(Waiting, false) end, maps:values(Asked)).
-
-tell_waiting(Waiting, HasRoster) ->
-    lists:foreach(fun({Pid, Ref}) -> Pid ! {warder_roster_had, Ref, HasRoster} end, Waiting).
-
-%% Asked by a process of its own, whose end is the answer.
-ask(Reason, Waiting, Turn, #state{user = {LUser, LServer}, order = Order, asked = Asked} = State) ->
+ask(Reason, Waiting, Turn, #state{user = {LUser, LServer}, order = Order, asked = Asked, roster = Roster} = State) ->
     {Ticket, Asking} = warder_roster_order:ask(Order),
-    ok = mod_warder_roster_refresh:count(LServer, asked),
-    _ = State#state.is_retrying andalso mod_warder_roster_refresh:count(LServer, retries),
-    {_, Ref} = spawn_monitor(fun() -> exit({answer, mod_warder_roster_ask:ask(LUser, LServer, Reason)}) end),
-    Asks = #asked{ticket = Ticket, waiting = Waiting, turn = Turn},
-    State#state{order = Asking, is_retrying = false, asked = Asked#{Ref => Asks}}.
+    ok = mod_warder_roster_counts:count(LServer, asked),
+    _ = State#state.is_retrying andalso mod_warder_roster_counts:count(LServer, retries),
+    IsKnown = Roster =/= none,
+    Ask = fun() -> mod_warder_roster_ask:ask(LUser, LServer, Reason, IsKnown) end,
+    Asks = mod_warder_roster_asked:add(Ask, Ticket, Waiting, Turn, Asked),
+    State#state{order = Asking, is_retrying = false, asked = Asks}.
 
 answered({answer, {ok, Answer}}, Ticket, #state{user = {_, LServer}, order = Order} = State) ->
     ok = mod_warder_roster_ask:succeeded(LServer),
     #{roster := Given, seq := Seq} = Answer,
     case warder_roster_order:answered(Ticket, Seq, Order) of
         {false, Later} ->
-            ok = mod_warder_roster_refresh:count(LServer, older),
+            ok = mod_warder_roster_counts:count(LServer, older),
             {true, false, State#state{order = Later}};
         {true, Later} ->
-            ok = mod_warder_roster_refresh:count(LServer, applied),
+            ok = mod_warder_roster_counts:count(LServer, applied),
             #state{user = User, roster = Old} = State,
             New = mod_warder_roster_items:from_answer(Given, Seq, User, Old),
             {true, false, ask_again(Answer, take(New, State#state{order = Later}))}
     end;
-answered({answer, {error, Failure}}, _Ticket, #state{user = {_, LServer}, order = Order, roster = Roster} = State) ->
+answered({answer, {error, Failure, Known}}, _Ticket, #state{user = {_, LServer}, order = Order} = State) ->
+    Recalled = #state{roster = Roster} = recall(Known, State),
     HasRoster = mod_warder_roster_ask:fall_back(LServer, Failure, Roster =/= none),
-    {HasRoster, true, State#state{order = warder_roster_order:failed(Order)}};
+    {HasRoster, true, Recalled#state{order = warder_roster_order:failed(Order)}};
 answered(Crash, Ticket, State) ->
     ?ERROR_MSG("Could not ask for a roster: ~p", [Crash]),
-    answered({answer, {error, crashed}}, Ticket, State).
+    answered({answer, {error, crashed, none}}, Ticket, State).
+
+%% It has no number, and who has it stays due: any answer replaces it.
+recall({ok, Known}, #state{roster = none} = State) ->
+    take(Known, State#state{kept = mod_warder_roster_items:content(Known)});
+recall(_, State) ->
+    State.
 
 %% The source reads from where the last change may not have arrived.
 ask_again(#{again_ms := AfterMs}, #state{again = Again} = State) ->
