@@ -89,8 +89,13 @@ export type HookReport = z.output<typeof hookReport>;
 
 export const hookAcknowledgement = z.object({ v: z.literal(1), number: wholeNumber });
 
-/** One worker to the others: that report is counted. */
-export const hookCounted = z.object(node);
+/** One worker to the others: that report is counted, or, with a claim, will be. */
+export const hookCounted = z.object({
+  ...node,
+  claim: optional(z.string().min(1).max(64)).meta({
+    description: 'not counted yet: of those who have got it too, who has the least of these counts it',
+  }),
+});
 
 export type HookCounted = z.output<typeof hookCounted>;
 
