@@ -1,5 +1,5 @@
 /** One user with sessions on two nodes of one cluster of ejabberd: each node sees to its own, and nobody is told twice. */
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startEjabberd } from './ejabberd.ts';
 import type { Ejabberd } from './ejabberd.ts';
 import { buildHook } from './ejabberd-hook.ts';
@@ -8,7 +8,7 @@ import type { Item, LiveRosterScene } from './live-roster-scene.ts';
 import { named, openStream } from './raw-xmpp.ts';
 import { ejabberdRosters } from './roster-kind.ts';
 import type { RosterKind } from './roster-kind.ts';
-import { isFrom, xml } from './xmpp-client.ts';
+import { errorOf, isFrom, xml } from './xmpp-client.ts';
 import type { Element, TestClient } from './xmpp-client.ts';
 
 let scene: LiveRosterScene;
@@ -240,6 +240,85 @@ it('a session that is resumed on the other node is told there of what has change
   await scene.change({ user });
   await again.take('the push of what changes', isNamed('after'));
   again.write('</stream:stream>');
+});
+
+describe('what is last known', () => {
+  const keeper = 'gen_mod:get_module_proc(<<"localhost">>, mod_warder_roster_known)';
+
+  afterEach(() => scene.responder.on('roster-refresh', (asked) => scene.answer(asked)));
+
+  const goAway = (): void => scene.responder.on('roster-refresh', () => ({ failure: 'source-unavailable', text: '' }));
+
+  /** She was online there with this contact, and is nowhere any more. */
+  async function leaveBehind(place: 0 | 1, name: string): Promise<void> {
+    scene.hold(at(alice), carol(name));
+    const client = await logIn(place, alice, 'phone');
+    await ejabberdRosters.rosterStats(nodeAt(place)); // behind what has been made of the answer
+    await client.stop();
+  }
+
+  async function expectError(place: 0 | 1): Promise<void> {
+    const client = await nodeAt(place).connect(alice, { presence: false });
+    clients.push(client);
+    expect(errorOf(await client.ask('get', rosterQuery))).toMatchObject({ condition: 'resource-constraint' });
+  }
+
+  it('is known on each node, and of what two nodes know the latest counts', async () => {
+    await leaveBehind(0, 'first');
+    goAway();
+    const there = await logIn(1, alice, 'there');
+    expect(itemsIn(await there.ask('get', rosterQuery))).toEqual([carol('first')]);
+    scene.hold(at(alice), carol('second'));
+    scene.responder.on('roster-refresh', (asked) => scene.answer(asked));
+    expect(await pushed(there)).toEqual(carol('second'));
+    await ejabberdRosters.rosterStats(nodeAt(1));
+    await there.stop();
+    goAway();
+    const here = await logIn(0, alice, 'here');
+    expect(itemsIn(await here.ask('get', rosterQuery))).toEqual([carol('second')]);
+    await here.stop();
+
+    scene.responder.on('roster-refresh', (asked) => scene.answer(asked));
+    await leaveBehind(0, 'first');
+    goAway();
+    const again = await logIn(1, alice, 'again');
+    expect(itemsIn(await again.ask('get', rosterQuery))).toEqual([carol('first')]);
+  });
+
+  it('goes from all nodes with the account', async () => {
+    await leaveBehind(0, 'known');
+    await leaveBehind(1, 'known');
+    await nodeAt(1).unregister(alice);
+    goAway();
+    await expectError(0);
+    await expectError(1);
+  });
+
+  it('on a node that has missed the removal of the account is overruled by the others, until there is an answer', async () => {
+    await leaveBehind(1, 'known');
+    await nodeAt(0).shell(`ok = gen_server:call(${keeper}, {forget, <<"${alice}">>, true})`);
+    goAway();
+    await expectError(1);
+    for (const client of clients.splice(0)) await client.stop();
+    scene.responder.on('roster-refresh', (asked) => scene.answer(asked));
+    await leaveBehind(1, 'new');
+    goAway();
+    const here = await logIn(0, alice, 'here');
+    expect(itemsIn(await here.ask('get', rosterQuery))).toEqual([carol('new')]);
+  });
+
+  it('is served while another node stands still', async () => {
+    await leaveBehind(0, 'known');
+    goAway();
+    await nodeAt(1).pause();
+    try {
+      const here = await nodeAt(0).connect(alice, { presence: false });
+      clients.push(here);
+      expect(itemsIn(await here.ask('get', rosterQuery))).toEqual([carol('known')]);
+    } finally {
+      nodeAt(1).resume();
+    }
+  });
 });
 
 it('nothing in all this went wrong inside the nodes', () => {
