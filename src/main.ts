@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { checkCommand } from './commands/check.ts';
 import { configCommand } from './commands/config-check.ts';
 import { devCommand } from './commands/dev.ts';
+import { doctorCommand } from './commands/doctor.ts';
 import { exitCodes } from './commands/exit-codes.ts';
 import { flushCommand } from './commands/flush.ts';
 import { refreshCommand } from './commands/refresh.ts';
@@ -38,6 +39,7 @@ program.addCommand(refreshCommand());
 program.addCommand(flushCommand());
 program.addCommand(topCommand());
 program.addCommand(tailCommand());
+program.addCommand(doctorCommand());
 program.addCommand(configCommand());
 for (const command of everyCommand(program)) {
   command

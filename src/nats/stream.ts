@@ -61,7 +61,7 @@ export async function hasJetStream(nats: NatsConnection): Promise<boolean> {
  */
 export async function ensureStream(nats: NatsConnection, options: StreamOptions, log: Logger): Promise<boolean> {
   const manager = await nats.jetstreamManager({ checkAPI: false });
-  const wanted = configOf(options);
+  const wanted = streamConfig(options);
   const info = await findOrMake(manager, wanted);
   const difference = differenceOf(info.config, wanted);
   if (difference !== undefined) {
@@ -76,7 +76,8 @@ export async function ensureStream(nats: NatsConnection, options: StreamOptions,
   return true;
 }
 
-function configOf({ prefix, replicas }: StreamOptions) {
+/** What the stream should be. */
+export function streamConfig({ prefix, replicas }: StreamOptions) {
   return {
     name: streamName(prefix),
     subjects: [invalidateSubject(prefix)],
@@ -91,7 +92,7 @@ function configOf({ prefix, replicas }: StreamOptions) {
   } satisfies Partial<StreamConfig>;
 }
 
-async function findOrMake(manager: JetStreamManager, wanted: ReturnType<typeof configOf>): Promise<StreamInfo> {
+async function findOrMake(manager: JetStreamManager, wanted: ReturnType<typeof streamConfig>): Promise<StreamInfo> {
   try {
     return await manager.streams.info(wanted.name);
   } catch (error) {
@@ -107,7 +108,8 @@ async function findOrMake(manager: JetStreamManager, wanted: ReturnType<typeof c
   }
 }
 
-function differenceOf(config: StreamConfig, wanted: ReturnType<typeof configOf>): string | undefined {
+/** What makes a stream unusable and cannot be changed; undefined where nothing does. */
+export function differenceOf(config: StreamConfig, wanted: ReturnType<typeof streamConfig>): string | undefined {
   if (config.subjects.join() !== wanted.subjects.join()) return `the subjects ${config.subjects.join(', ')}`;
   const { republish } = config;
   if (republish?.dest !== wanted.republish.dest) return `republish to ${republish?.dest ?? 'nowhere'}`;
