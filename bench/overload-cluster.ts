@@ -9,8 +9,8 @@ import type { RunningProcess } from '../test/servers/process.ts';
 
 /** Of the service. */
 export const answerMs = 50;
-/** Calls that a worker makes at once: the default. */
-export const maxConcurrent = 32;
+/** Calls that a worker makes at once: few, so that it is the source that is at its limit and not the machine. */
+export const maxConcurrent = 8;
 
 /** As in deploy/nats: how soon the broker misses who is stopped. */
 const pings = 'ping_interval: "2s"\nping_max: 2\nwrite_deadline: "2s"\n';

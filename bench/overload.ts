@@ -7,20 +7,21 @@ import { cpus, loadavg } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from 'nats';
 import { startHookAsker } from '../test/servers/hook-asker.ts';
-import type { HookAskerOptions } from '../test/servers/hook-asker.ts';
+import type { HookAsker, HookAskerOptions } from '../test/servers/hook-asker.ts';
 import { machineTime } from './cpu.ts';
 import { answerMs, maxConcurrent, startOverloadCluster } from './overload-cluster.ts';
 import type { OverloadCluster } from './overload-cluster.ts';
 import { acquaintances, isDecided, steadyLoad, strangers, words } from './steady-load.ts';
-import type { Asked } from './steady-load.ts';
 import { quantile } from './stopwatch.ts';
-import { markdownTable } from './table.ts';
+import { markdownTable, median } from './table.ts';
 
 const budgetMs = 250;
-/** What the source can do: so many calls at once, each of so many milliseconds. */
-const capacity = (maxConcurrent * 1_000) / answerMs;
-/** The load generator and the service need the machine too: the first answers are of connections being made. */
-const warmUpMs = 2_000;
+/** What the source can do at the most: so many calls at once, each of so many milliseconds. */
+const limit = (maxConcurrent * 1_000) / answerMs;
+const warmUpMs = 500;
+const capacitySeconds = 1.5;
+const overloadSeconds = 2.5;
+const overloadRounds = 9;
 
 let running: OverloadCluster | undefined;
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
@@ -39,7 +40,7 @@ async function withCluster(workers: number, work: (cluster: OverloadCluster) => 
 async function withAsker<T>(
   cluster: OverloadCluster,
   options: HookAskerOptions,
-  work: (asker: Awaited<ReturnType<typeof startHookAsker>>) => Promise<T>,
+  work: (asker: HookAsker) => Promise<T>,
 ): Promise<T> {
   const asker = await startHookAsker(cluster.natsUrl, { budgetMs, ...options });
   try {
@@ -50,53 +51,92 @@ async function withAsker<T>(
 }
 
 const ms = (value: number): string => value.toFixed(0);
+const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
 const count = (value: number): string => Math.round(value).toLocaleString('en');
 
-/** Everything after the warm-up. */
-function figuresOf(asked: readonly Asked[], seconds: number): { decided: readonly Asked[]; perSecond: number } {
-  const decided = asked.filter((one) => one.atMs >= warmUpMs && isDecided(one));
-  return { decided, perSecond: decided.length / (seconds - warmUpMs / 1_000) };
+/**
+ * What the worker decides a second when it always has as much to do as its source takes, and no more: its capacity here and
+ * now, on a machine that has other work as well.
+ */
+async function capacityOf(asker: HookAsker, round: number): Promise<number> {
+  const pairOf = strangers(`round${round}-`);
+  let asked = 0;
+  let decided = 0;
+  let isCounting = false;
+  const over = new AbortController();
+  const askOn = async () => {
+    while (!over.signal.aborted) {
+      const outcome = await asker.ask(...pairOf((asked += 1)));
+      if (isCounting && isDecided(outcome)) decided += 1;
+    }
+  };
+  const asking = Promise.all(Array.from({ length: maxConcurrent }, askOn));
+  await delay(warmUpMs);
+  isCounting = true;
+  const beganMs = performance.now();
+  await delay(capacitySeconds * 1_000);
+  const perSecond = (decided * 1_000) / (performance.now() - beganMs);
+  over.abort();
+  await asking;
+  return perSecond;
 }
 
 async function offerTooMuch(): Promise<void> {
   console.log(
-    `\n## One worker, a source of ${answerMs} ms that takes ${maxConcurrent} at once: ${count(capacity)} a second\n`,
+    `\n## One worker, a source of ${answerMs} ms that takes ${maxConcurrent} calls at once, three times too much\n`,
   );
   const rows: string[][] = [];
-  const seconds = 10;
-  for (const times of [0.5, 1, 2, 3]) {
-    await withCluster(1, async (cluster) =>
-      withAsker(cluster, {}, async (asker) => {
-        const asked = await steadyLoad(asker, capacity * times, seconds * 1_000, strangers('user'));
-        const { decided, perSecond } = figuresOf(asked, seconds);
-        const { most } = await cluster.counts();
-        const took = decided.map(({ tookMs }) => tookMs);
+  const shares: number[] = [];
+  const p99s: number[] = [];
+  await withCluster(1, async (cluster) =>
+    withAsker(cluster, {}, async (asker) => {
+      for (let round = 1; round <= overloadRounds; round += 1) {
+        const capacity = await capacityOf(asker, round);
+        await cluster.counts();
+        const pairOf = strangers(`overload${round}-`);
+        const asked = await steadyLoad(asker, capacity * 3, overloadSeconds * 1_000, pairOf);
+        const { asked: calls, most } = await cluster.counts();
+        // The queue of the source fills at first.
+        const counted = asked.filter(({ atMs }) => atMs >= warmUpMs);
+        const decided = counted.filter(isDecided);
+        const perSecond = decided.length / (overloadSeconds - warmUpMs / 1_000);
+        // Of all that were not refused; who heard nothing in time has waited for longer than that.
+        const took = counted.filter(({ word }) => word !== 'overloaded').map(({ tookMs }) => tookMs);
+        p99s.push(quantile(took, 0.99));
+        shares.push(perSecond / capacity);
         rows.push([
-          `${times} times`,
-          count(capacity * times),
+          String(round),
+          count(capacity),
+          count(capacity * 3),
           count(perSecond),
-          `${((perSecond / Math.min(capacity, capacity * times)) * 100).toFixed(1)} %`,
+          percent(perSecond / capacity),
           ms(quantile(took, 0.5)),
           ms(quantile(took, 0.99)),
           String(most),
-          words(asked.filter((one) => !isDecided(one))) || 'none',
+          percent(asked.filter(isDecided).length / calls),
+          words(counted.filter((one) => !isDecided(one))),
         ]);
-      }),
-    );
-  }
-  const head = ['offered', 'a second', 'decided a second', 'of what can be', 'p50 ms', 'p99 ms', 'calls at once'];
-  console.log(markdownTable([...head, 'not decided'], rows));
+      }
+    }),
+  );
+  const head = ['round', 'can a second', 'offered', 'decided', 'of what it can', 'p50 ms', 'p99 ms', 'calls at once'];
+  console.log(markdownTable([...head, 'of them in time', 'not decided'], rows));
+  const [share, p99] = [median(shares), median(p99s)];
+  console.log(`\n- ${share >= 0.9 ? 'reached' : 'MISSED'}: at least 90 % of what it can: ${percent(share)} (median)`);
+  console.log(
+    `- ${p99 <= budgetMs ? 'reached' : 'MISSED'}: p99 of what is not refused within ${budgetMs} ms: ${ms(p99)} ms (median)`,
+  );
 }
 
 async function flushEverything(): Promise<void> {
-  const perSecond = 1_000;
-  const pairs = 2_000;
+  const perSecond = 500;
+  const pairs = 500;
   console.log(
     `\n## One worker, ${count(perSecond)} questions a second of ${count(pairs)} pairs, and everything flushed\n`,
   );
   await withCluster(1, async (cluster) =>
     withAsker(cluster, {}, async (asker) => {
-      await steadyLoad(asker, capacity * 0.75, (pairs / (capacity * 0.75)) * 1_000, acquaintances(pairs));
+      await steadyLoad(asker, limit / 2, (pairs / (limit / 2)) * 1_000, acquaintances(pairs));
       await cluster.counts();
       const loading = steadyLoad(asker, perSecond, 12_000, acquaintances(pairs));
       await delay(4_000);
@@ -139,7 +179,7 @@ async function stopOne(): Promise<void> {
         rows.push([
           doesHedge ? 'as the hooks ask' : 'never asked twice',
           count(after.length),
-          `${count(missed.length)} (${((missed.length / after.length) * 100).toFixed(1)} %)`,
+          `${count(missed.length)} (${percent(missed.length / after.length)})`,
           words(missed),
           String(late.length),
           ms(quantile(took, 0.5)),

@@ -16,8 +16,8 @@ const announceMs = 1_000;
 /** A change is announced at once, but not every one of a thousand in a second. */
 const announceAfterChangeMs = 100;
 const goneMs = 30_000;
-/** Who takes part in the queue group has said so since: two announcements may be late. */
-const servingMs = 3_000;
+/** Who takes part in the queue group has said so since: who is later than that may have been stopped. */
+const servingMs = 1_500;
 /** More than any cluster has; a bound all the same, since anyone who may announce could fill the list. */
 const maxMembers = 10_000;
 

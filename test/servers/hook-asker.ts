@@ -61,19 +61,19 @@ export async function startHookAsker(natsUrl: string, options: HookAskerOptions 
       pending -= 1;
     }
 
-    async function hedge(rival: Promise<unknown>): Promise<Record<string, unknown>> {
-      await Promise.race([delay(budgetMs / 2), rival.catch(() => undefined)]);
-      if (asked.isDone || asked.isAgain || hedges < 1 || performance.now() < beganMs + budgetMs / 2) return rivalOnly();
+    async function hedge(rival: Promise<Record<string, unknown>>): Promise<Record<string, unknown>> {
+      const answered = rival.then(
+        () => false,
+        () => false,
+      );
+      const isSilent = await Promise.race([delay(budgetMs / 2).then(() => true), answered]);
+      if (!isSilent || asked.isAgain || hedges < 1) return rival;
       hedges -= 1;
       asked.isAgain = true;
       asked.isHedged = true;
       const reply = await send(nats, { from, to }, deadlineMs);
-      hedges += 1;
+      if (!asked.isDone) hedges += 1;
       return reply;
-
-      async function rivalOnly(): Promise<Record<string, unknown>> {
-        return (await rival) as Record<string, unknown>;
-      }
     }
 
     function outcome(word: string, isDegraded: boolean): Outcome {
