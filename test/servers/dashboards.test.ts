@@ -26,7 +26,7 @@ let prometheus: Prometheus;
 let values: Readonly<Record<string, string>> = {};
 
 beforeAll(async () => {
-  cluster = await startWatchedCluster({ hasDeafHook: true });
+  cluster = await startWatchedCluster({ hasDeafHook: true, maxLagMs: 200 });
   stops.push(() => cluster.stop());
   const plainBroker = await startNatsServer();
   stops.push(() => plainBroker.stop());

@@ -36,6 +36,8 @@ export interface WatchedClusterOptions {
   readonly workers?: number;
   /** Whether there is a third XMPP server, which hears of no changes and whose rosters stay due. */
   readonly hasDeafHook?: boolean;
+  /** How long the event loop of a worker may stand still. */
+  readonly maxLagMs?: number;
   /** Absent: the command as it is built for tests. */
   readonly startWorker?: (natsUrl: string, config: string) => Promise<WorkerProcess>;
 }
@@ -55,7 +57,7 @@ function answerAs(application: Application): void {
 }
 
 export async function startWatchedCluster(options: WatchedClusterOptions = {}): Promise<WatchedCluster> {
-  const { workers: workerCount = 2, hasDeafHook = false, startWorker = startWorkerProcess } = options;
+  const { workers: workerCount = 2, hasDeafHook = false, maxLagMs = 500, startWorker = startWorkerProcess } = options;
   const stops: (() => Promise<unknown>)[] = [];
   const broker = await startNatsServer({ jetstream: true });
   stops.push(() => broker.stop());
@@ -63,7 +65,7 @@ export async function startWatchedCluster(options: WatchedClusterOptions = {}): 
   answerAs(application);
   stops.push(() => application.stop());
   const config = `
-limits: { max_in_flight: 24, max_lag_ms: 200 }
+limits: { max_in_flight: 24, max_lag_ms: ${maxLagMs} }
 cache: { max_decisions: 400 }
 operations:
   stanza-check: { sources: { '*': app, gone.example: { source: gone, fallback: allow }, shut.example: { source: gone, fallback: deny } } }
