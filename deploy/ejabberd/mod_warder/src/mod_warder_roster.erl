@@ -39,7 +39,8 @@ reload(Host) ->
     ok = mod_warder_roster_refresh:reload(Host),
     mod_warder_roster_client:reload(Host).
 
-%% @doc The roster that is known, or else asked for, also of who is not online here. Takes no longer than the budget.
+%% @doc The roster that is known, or else asked for, also of who is not online here; without an answer what was last
+%% known. Takes half a second more than the budget at most.
 -spec current(LUser :: binary(), LServer :: binary()) -> {ok, roster()} | none.
 current(LUser, LServer) ->
     case mod_warder_roster_state:get(LUser, LServer) of

@@ -28,6 +28,8 @@
 -record(state, {
     host :: binary(),
     file = closed :: closed | open | damaged,
+    %% When it is to be opened again.
+    timer = none :: none | reference(),
     %% Accounts removed lately.
     forgotten = #{} :: #{LUser :: binary() => At :: integer()}
 }).
@@ -122,7 +124,7 @@ handle_continue(follow, State) ->
 handle_call({read, LUser}, _From, #state{host = Host} = State) ->
     case mod_warder_roster_file:lookup(Host, LUser) of
         {ok, {LUser, At, gone}} -> {reply, {At, gone}, State};
-        {ok, Row} -> {reply, checked(Row, State), State};
+        {ok, Row} -> {reply, checked(Row, Host), State};
         none -> {reply, none, State};
         {error, _} = Error -> {reply, none, settled(Error, State)}
     end;
@@ -138,14 +140,17 @@ handle_call({forget, LUser, IsMissed}, _From, #state{host = Host, forgotten = Fo
     {reply, ok, settled(Done, State#state{forgotten = Forgotten#{LUser => At}})}.
 
 %% What is damaged is replaced by the next answer.
-checked({LUser, At, Checksum, Packed}, #state{host = Host}) ->
+checked({LUser, At, Checksum, Packed}, Host) when is_integer(At), is_binary(Packed) ->
     case erlang:crc32(Packed) of
-        Checksum ->
-            {At, Packed};
-        _ ->
-            ?ERROR_MSG("What was last known of the roster of ~ts@~ts is damaged on disk", [LUser, Host]),
-            none
-    end.
+        Checksum -> {At, Packed};
+        _ -> damaged(LUser, Host)
+    end;
+checked(Row, Host) ->
+    damaged(element(1, Row), Host).
+
+damaged(LUser, Host) ->
+    ?ERROR_MSG("What was last known of the roster of ~ts@~ts is damaged on disk", [LUser, Host]),
+    none.
 
 %% @private
 handle_cast(follow, State) ->
@@ -191,9 +196,12 @@ open(#state{host = Host, file = File, forgotten = Forgotten} = State) ->
             lists:foreach(fun(LUser) -> mod_warder_roster_file:delete(Host, LUser) end, maps:keys(Forgotten)),
             State#state{file = open};
         error ->
-            _ = erlang:send_after(?REOPEN_MS, self(), follow),
-            State
+            later(State)
     end.
+
+later(#state{timer = Earlier} = State) ->
+    _ = Earlier =/= none andalso erlang:cancel_timer(Earlier),
+    State#state{timer = erlang:send_after(?REOPEN_MS, self(), follow)}.
 
 write(LUser, Packed, #state{host = Host, file = open} = State) ->
     Checksum = erlang:crc32(Packed),
@@ -218,7 +226,6 @@ insert(LUser, Checksum, Packed, #state{host = Host} = State) ->
 settled({error, Reason}, #state{host = Host, file = open} = State) ->
     ?ERROR_MSG("The last known rosters of ~ts are not at hand for a while: ~p", [Host, Reason]),
     ok = mod_warder_roster_file:close(Host),
-    _ = erlang:send_after(?REOPEN_MS, self(), follow),
-    State#state{file = damaged};
+    later(State#state{file = damaged});
 settled(_, State) ->
     State.
