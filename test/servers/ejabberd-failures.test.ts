@@ -106,6 +106,35 @@ describe('a fault inside the hook, which ejabberd lets everything pass for', () 
 
     await emil.take('the marker', hasBody('marker'));
     expect(emil.inbox.map(String)).toEqual([]);
-    expect(server.output()).toMatch(/Could not act on deny/);
+    expect(server.output()).toMatch(/Could not act on deny: error undef/);
+    // It says where the fault is, and nothing of what was there.
+    expect(server.output()).not.toMatch(/<error\/>|marker/);
   });
+});
+
+it('who sends from a component is heard again when the process that his stanzas waited in is killed', async () => {
+  const { server, responder, stop } = await startSceneOn(ejabberdKind, {
+    policy: { stanzaHooks: ['local'], stanzaKinds: ['message'], timeoutsMs: { 'stanza-check': 60_000 } },
+    components: { 'gateway.localhost': 'secret' },
+  });
+  try {
+    const bob = await server.connect('bob');
+    const gateway = await connectComponent(server.componentPort, 'gateway.localhost', 'secret');
+    responder.on('stanza-check', () => undefined);
+    const zoe = 'zoe@gateway.localhost/1';
+    gateway.send(message(bob.bare, 'lost', { from: zoe }));
+    await responder.untilAsked('stanza-check');
+    const isInLine = 'binary:match(element(2, process_info(P, backtrace)), <<"mod_warder_line:route">>) =/= nomatch';
+    const killed = await server.shell(
+      `length([exit(P, kill) || P <- processes() -- [self()], is_process_alive(P), ${isInLine}])`,
+    );
+    expect(killed).toBe('1');
+    responder.on('stanza-check', () => ({ verdict: 'allow' }));
+    gateway.send(message(bob.bare, 'heard', { from: zoe }));
+
+    await bob.take('the next message', hasBody('heard'));
+    gateway.stop();
+  } finally {
+    await stop();
+  }
 });

@@ -69,11 +69,14 @@ hand_over(Stanza, Route, #lines{waiting = Waiting, senders = Senders} = Lines) -
     Sender = {User, Server},
     case Senders of
         #{Sender := {Pid, Left}} ->
-            case atomics:add_get(Left, 1, 1) of
-                N when N > 0 ->
+            case is_process_alive(Pid) andalso atomics:add_get(Left, 1, 1) of
+                N when is_integer(N), N > 0 ->
                     ok = Route(Pid, Stanza),
                     Lines;
                 _ ->
+                    %% Who was killed has not closed, and what he had is lost.
+                    Lost = max(0, atomics:exchange(Left, 1, ?CLOSED)),
+                    atomics:sub(Waiting, 1, Lost),
                     hand_over(Stanza, Route, Lines#lines{senders = maps:remove(Sender, Senders)})
             end;
         _ ->
