@@ -162,8 +162,8 @@ guarded(Context, Operation, Side, Do, Otherwise) ->
     end.
 
 crash(Action, Operation, Class, Reason, Stack) ->
-    ?ERROR_MSG("Could not ~s ~ts:~n** ~ts", [
-        Action, warder_operations:slug(Operation), misc:format_exception(2, Class, Reason, Stack)
+    ?ERROR_MSG("Could not ~s ~ts: ~ts", [
+        Action, warder_operations:slug(Operation), mod_warder_fault:text(Class, Reason, Stack)
     ]).
 
 %% @doc Whose question it is: of one of this server or its components, or of another's.

@@ -26,9 +26,7 @@ process(Path, #request{method = 'POST'} = Request) when Path =:= []; Path =:= [<
         respond(answer(Path, body(Request), Request))
     catch
         Class:Reason:Stack ->
-            %% Not what is in the request: there is a token in it.
-            Where = [{Module, Function, Arity} || {Module, Function, Arity, _} <- Stack, is_integer(Arity)],
-            ?ERROR_MSG("~ts failed: ~0p at ~0p", [Request#request.raw_path, {Class, Reason}, Where]),
+            ?ERROR_MSG("~ts failed: ~ts", [Request#request.raw_path, mod_warder_fault:text(Class, Reason, Stack)]),
             respond(problem(500, <<"this failed; the log says why">>))
     end;
 process(Path, #request{}) when Path =:= []; Path =:= [<<"refresh">>] ->

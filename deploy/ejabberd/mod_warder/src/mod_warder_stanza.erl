@@ -177,7 +177,7 @@ act(Context, Hook, Stanza, #{verdict := Word} = Verdict) ->
         mod_warder_verdict:apply(Context, Hook, Stanza, Verdict)
     catch
         Class:Reason:Stack ->
-            ?ERROR_MSG("Could not act on ~s:~n** ~ts", [Word, misc:format_exception(2, Class, Reason, Stack)]),
+            ?ERROR_MSG("Could not act on ~s: ~ts", [Word, mod_warder_fault:text(Class, Reason, Stack)]),
             drop
     end.
 
