@@ -93,6 +93,8 @@ it('of more requests than may wait the last are told to try again, and the other
   const error = await gateway.take('the deferral', ({ attrs }) => attrs['type'] === 'error');
   expect(errorOf(error)).toMatchObject({ type: 'wait', condition: 'resource-constraint' });
   await responder.untilAsked('roster-subscription', 256);
+  // Once for all of a flood, as every failure.
+  await scene.server.waitForOutput(/roster-subscription failed: overloaded, so: defer/);
   letGo();
 
   const asking = senders.filter((sender) => sender !== error.attrs['to']);

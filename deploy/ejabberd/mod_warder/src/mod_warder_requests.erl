@@ -7,7 +7,6 @@
 -export([ask/2, withdraw/2]).
 -export([start_link/1, init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
--include("logger.hrl").
 -include("xmpp.hrl").
 
 -define(OPERATION, roster_subscription).
@@ -76,8 +75,7 @@ handle_cast({ask, Stanza, #{user := User, contact := Contact} = Event}, #state{o
         #{{User, Contact} := _} ->
             {noreply, State};
         _ when map_size(Requests) >= ?MAX_ASKING ->
-            ?WARNING_MSG("~b requests for subscription wait for an answer; no more are taken", [?MAX_ASKING]),
-            _ = spawn(fun() -> settle({#{verdict => defer, failure => overloaded}, unknown}, Request) end),
+            _ = spawn(fun() -> too_many(Request) end),
             {noreply, State};
         _ ->
             {noreply, run(fun() -> exit({decided, decide(Event)}) end, Request, State)}
@@ -124,6 +122,13 @@ decide(#{user := {LUser, LServer}, contact := Contact} = Event) ->
         true -> {#{verdict => allow}, Known};
         false -> {ask_workers(LServer, Event), Known}
     end.
+
+too_many(#request{event = #{user := {_, LServer}}} = Request) ->
+    case mod_warder_hosts:find(LServer) of
+        {ok, Context} -> ok = mod_warder_decide:failed(Context, ?OPERATION, overloaded, defer);
+        none -> ok
+    end,
+    settle({#{verdict => defer, failure => overloaded}, unknown}, Request).
 
 is_settled(unknown) -> false;
 is_settled({Item, Requests}) -> Requests orelse mod_warder_roster_items:may_see(Item).

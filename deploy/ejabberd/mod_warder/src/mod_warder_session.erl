@@ -130,6 +130,8 @@ decide(Context, Resource, Session) ->
 
 meaning(_Resource, _Session, #{verdict := allow}) ->
     allow;
+meaning(_Resource, _Session, #{failure := _} = Fallback) ->
+    {refuse, mod_warder_verdict:error_of(session_check, Fallback)};
 meaning(Resource, Session, #{verdict := Word} = Verdict) ->
     Why = [[" (", string:slice(Reason, 0, ?MAX_REASON_LENGTH), ")"] || #{reason := Reason} <- [Verdict]],
     ?INFO_MSG("session-check: ~s for ~ts~ts", [Word, jid:encode(jid(Resource, Session)), Why]),

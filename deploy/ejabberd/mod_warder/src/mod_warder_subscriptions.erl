@@ -263,8 +263,10 @@ side(#jid{lserver = Domain}) ->
         false -> remote
     end.
 
-%% @doc In the log.
+%% @doc In the log, where what failed is already.
 -spec report(mod_warder_relations:event(), mod_warder_decide:verdict()) -> ok.
+report(_Event, #{failure := _}) ->
+    ok;
 report(#{user := {LUser, LServer}, contact := Contact, direction := Direction, action := Action}, Verdict) ->
     Why =
         case Verdict of
