@@ -7,12 +7,10 @@
 
 %% `Counts' and the target are what the test has put.
 with(Test) ->
-    with([], Test).
-
-with(Arguments, Test) ->
     {timeout, 60, fun() ->
         process_flag(trap_exit, true),
-        Broker = warder_test_broker:start(Arguments),
+        ok = forget(),
+        Broker = warder_test_broker:start(),
         ok = persistent_term:put(?MODULE, #{}),
         Client = connect(tn, Broker),
         Worker = connect(worker, Broker),
@@ -27,6 +25,10 @@ with(Arguments, Test) ->
             warder_test_broker:stop(Broker)
         end
     end}.
+
+%% What came too late for the test before.
+forget() ->
+    receive _ -> forget() after 0 -> ok end.
 
 start() ->
     {ok, Reporter} = warder_reporter:start_link(?NAME, #{
@@ -179,7 +181,7 @@ is_silent_without_a_connection_and_repeats_by_the_next_test_() ->
     with(fun(Broker) ->
         ok = counts(1),
         {First, _} = report(),
-        ok = warder_test_broker:kill(Broker),
+        _ = warder_test_broker:signal(Broker, "KILL"),
         %% Disconnected, and no report under way.
         ok = await_silence(),
         ok = counts(2),
