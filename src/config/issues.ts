@@ -89,13 +89,16 @@ function typeWords(expected: string): string {
   }
 }
 
+const maxQuoted = 60;
+
 function foundWords(input: unknown, secrets: ReadonlySet<string>): string {
   if (input === null) return 'nothing';
   if (Array.isArray(input)) return 'a list';
   switch (typeof input) {
     case 'string':
       if (secrets.has(input)) return 'a text';
-      return `the text ${JSON.stringify(input.length > 60 ? `${input.slice(0, 60)}…` : input)}`;
+      // What is longer is no mistyped word, and in the answer of a source it may be what people write to each other.
+      return input.length > maxQuoted ? `a text of ${input.length} characters` : `the text ${JSON.stringify(input)}`;
     case 'number':
     case 'boolean':
       return String(input);

@@ -12,6 +12,7 @@ import type { Deadline } from './deadline.ts';
 import { createGuard } from './guard.ts';
 import { SourceUnavailable } from './source.ts';
 import type { Call, SourceContext } from './source.ts';
+import { validTraceparent } from './traceparent.ts';
 
 /** More than any verdict and any roster of a person. */
 export const maxBodyBytes = 1024 * 1024;
@@ -44,9 +45,6 @@ export interface HttpCaller {
 const brokenCodes: ReadonlySet<string> = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 
 const noHttp = [errors.HTTPParserError, errors.HeadersOverflowError, errors.ResponseContentLengthMismatchError];
-
-/** W3C Trace Context section 3.2.2. Whatever else an asker has sent there goes nowhere. */
-const traceparentForm = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** Makes a caller for one origin. @throws when `ca_file` cannot be read. */
 export async function createHttpCaller(
@@ -101,7 +99,8 @@ function headersOf(request: HttpRequest<unknown>, { traceparent }: Call, options
   const headers: Record<string, string> = { 'user-agent': 'warder', accept: request.accept, ...options.headers };
   if (options.authorization_header !== undefined) headers['authorization'] = options.authorization_header;
   if (request.json !== undefined) headers['content-type'] = 'application/json';
-  if (traceparent !== undefined && traceparentForm.test(traceparent)) headers['traceparent'] = traceparent;
+  const trace = validTraceparent(traceparent);
+  if (trace !== undefined) headers['traceparent'] = trace;
   return headers;
 }
 

@@ -23,6 +23,9 @@ const emptyErrorInFull = '<error type="cancel"><not-allowed xmlns="urn:ietf:para
 const maxErrorLength = 16_384;
 const maxNotifyLength = 65_536;
 
+/** Of what stands in place of a word, in the log. */
+const maxQuoted = 60;
+
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /** @throws SourceUnavailable with `bad-answer` for anything that is not exactly a status. */
@@ -31,7 +34,7 @@ export function readStatus(body: Uint8Array): Status {
   if (root.name !== 'status') throw bad(`the answer is a <${root.name}/>, no <status/>`);
   const value: unknown = root.attrs['value'];
   if (value !== 'allowed' && value !== 'denied') {
-    throw bad(`status is ${JSON.stringify(value ?? '')}, neither allowed nor denied`);
+    throw bad(`status is ${JSON.stringify(String(value ?? '').slice(0, maxQuoted))}, neither allowed nor denied`);
   }
   return { allowed: value === 'allowed', stanza1: sideOf(root, 'stanza1'), stanza2: sideOf(root, 'stanza2') };
 }

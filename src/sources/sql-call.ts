@@ -9,6 +9,7 @@ import type { Deadline } from './deadline.ts';
 import { createGuard } from './guard.ts';
 import type { Call, SourceContext } from './source.ts';
 import { isConnectionLost, sqlConnections, sqlUnavailable } from './sql-connection.ts';
+import { withTraceComment } from './traceparent.ts';
 
 /** Sends one statement. Rejects with pg's own error, so that the caller can take one for an answer. */
 export type Query = (statement: string, values: readonly unknown[]) => Promise<QueryResult<Record<string, unknown>>>;
@@ -87,8 +88,8 @@ export function createSqlCaller(url: string, config: RosterSqlConfig, context: S
   }
 
   return {
-    read: (work, call) => guard.run((deadline) => exchange(work, deadline, 2), call),
-    write: (work, call) => guard.run((deadline) => exchange(work, deadline, 1), call),
+    read: (work, call) => guard.run((deadline) => exchange(traced(work, call), deadline, 2), call),
+    write: (work, call) => guard.run((deadline) => exchange(traced(work, call), deadline, 1), call),
     async stop() {
       if (pool.ending) return;
       const ended = pool.end();
@@ -96,4 +97,8 @@ export function createSqlCaller(url: string, config: RosterSqlConfig, context: S
       await ended;
     },
   };
+}
+
+function traced<T>(work: (query: Query) => Promise<T>, { traceparent }: Call): (query: Query) => Promise<T> {
+  return (query) => work((statement, values) => query(withTraceComment(statement, traceparent), values));
 }
