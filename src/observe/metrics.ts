@@ -327,7 +327,7 @@ export function createMetrics(readings: Readings): Metrics {
 
   const sourceCalls = new Histogram({
     name: 'warder_source_call_duration_seconds',
-    help: 'Calls to sources, by outcome.',
+    help: 'Calls to sources by outcome, the wait for a place at the source included.',
     labelNames: ['source', 'type', 'outcome'],
     buckets: [...latencyBoundsSeconds],
     registers,
