@@ -6,7 +6,8 @@
 -export([start/1, stop/1, reload/1]).
 -export([answered/3, report/2, side/1, may_change/1]).
 %% For hooks.
--export([user_send_packet/1, roster_out_subscription/1, roster_in_subscription/2, remove_user/2]).
+-export([user_send_packet/1, granted/1, roster_out_subscription/1, roster_in_subscription/2, remove_user/2]).
+-export([without_pre_approval/2]).
 
 -include("logger.hrl").
 -include("xmpp.hrl").
@@ -24,11 +25,15 @@
 -type state() :: ejabberd_c2s:state().
 
 -define(HOOKS, [
-    {user_send_packet, ?SEND_SEQ},
-    {roster_out_subscription, ?ROSTER_SEQ},
-    {roster_in_subscription, ?ROSTER_SEQ},
+    {user_send_packet, user_send_packet, ?SEND_SEQ},
+    %% Right before mod_roster.
+    {user_send_packet, granted, 49},
+    {roster_out_subscription, roster_out_subscription, ?ROSTER_SEQ},
+    {roster_in_subscription, roster_in_subscription, ?ROSTER_SEQ},
+    %% After mod_roster.
+    {c2s_post_auth_features, without_pre_approval, 60},
     %% Before the sessions end.
-    {remove_user, ?ROSTER_SEQ}
+    {remove_user, remove_user, ?ROSTER_SEQ}
 ]).
 
 -spec start(Host :: binary()) -> ok.
@@ -36,11 +41,11 @@ start(Host) ->
     ok = mod_warder_open_requests:start(Host),
     ok = mod_warder_relations:start(Host),
     ok = mod_warder_requests:start(Host),
-    lists:foreach(fun({Hook, Seq}) -> ejabberd_hooks:add(Hook, Host, ?MODULE, Hook, Seq) end, ?HOOKS).
+    lists:foreach(fun({Hook, Name, Seq}) -> ejabberd_hooks:add(Hook, Host, ?MODULE, Name, Seq) end, ?HOOKS).
 
 -spec stop(Host :: binary()) -> ok.
 stop(Host) ->
-    lists:foreach(fun({Hook, Seq}) -> ejabberd_hooks:delete(Hook, Host, ?MODULE, Hook, Seq) end, ?HOOKS),
+    lists:foreach(fun({Hook, Name, Seq}) -> ejabberd_hooks:delete(Hook, Host, ?MODULE, Name, Seq) end, ?HOOKS),
     ok = mod_warder_requests:stop(Host),
     ok = mod_warder_relations:stop(Host),
     mod_warder_open_requests:stop(Host).
@@ -91,6 +96,25 @@ send(Context, Event, Presence, State) ->
         end,
         Act
     ).
+
+%% @private From ejabberd 26.03 on, mod_roster itself looks at what is granted. It knows no requests, takes it for a grant
+%% in advance (RFC 6121, section 3.4) and keeps it to itself; so it is not shown any.
+-spec granted({stanza() | drop, state()}) -> {stanza() | drop, state()} | {stop, {presence(), state()}}.
+granted({#presence{type = subscribed}, #{lserver := LServer}} = Acc) ->
+    case context(LServer) =/= none andalso erlang:function_exported(mod_roster, user_send_packet, 1) of
+        true -> {stop, Acc};
+        false -> Acc
+    end;
+granted(Acc) ->
+    Acc.
+
+%% @private Nor is it offered.
+-spec without_pre_approval([xmpp_element()], LServer :: binary()) -> [xmpp_element()].
+without_pre_approval(Features, LServer) ->
+    case context(LServer) of
+        none -> Features;
+        _ -> [Feature || Feature <- Features, element(1, Feature) =/= feature_pre_approval]
+    end.
 
 %% @doc Whether the operator lets the user change his contacts.
 -spec may_change(jid:jid()) -> boolean().
