@@ -5,7 +5,7 @@
  *
  * It leaves only while another worker says that it takes part, and comes back when nobody does: late answers are better
  * than nobody's. It comes back as well when it has been out for a while and lags on, and then stays for as long: whatever
- * makes all workers lag takes away half of them at most, for half of the time.
+ * makes all workers lag takes each of them away for half of the time at most, and never all that know of each other.
  */
 import type { Clock } from '../clock.ts';
 
