@@ -80,6 +80,13 @@ const writtenAt = (): Promise<string> =>
     `case mod_warder_roster_file:lookup(<<"localhost">>, <<"${alice}">>) of {ok, Row} -> element(2, Row); none -> none end`,
   );
 
+/** As a fault would do it. */
+async function restart(): Promise<void> {
+  expect(scene.server.output()).not.toMatch(ejabberdRosters.crashed);
+  await scene.server.killAndRestart();
+  await scene.server.waitForOutput(/Connected to NATS/);
+}
+
 async function folder(): Promise<string> {
   return JSON.parse(await scene.server.shell('mnesia:system_info(directory)')) as string;
 }
@@ -94,8 +101,7 @@ describe('the last known roster', () => {
   it('is served after the node was killed, while the application is gone, and corrected by pushes when it is back', async () => {
     await leaveBehind(carol('known'));
     goAway();
-    await scene.server.killAndRestart();
-    await scene.server.waitForOutput(/Connected to NATS/);
+    await restart();
     const client = await connect();
     expect(await shownTo(client)).toEqual(['known']);
     scene.hold(at(alice), carol('changed'));
@@ -214,8 +220,7 @@ describe('a file that is damaged', () => {
     await leaveBehind(carol('known'));
     await overwrite(from);
     goAway();
-    await scene.server.killAndRestart();
-    await scene.server.waitForOutput(/Connected to NATS/);
+    await restart();
     const client = await expectError();
     comeBack();
     while ((await client.ask('get', rosterQuery)).attrs['type'] === 'error');
@@ -246,8 +251,7 @@ describe('a file that is damaged', () => {
     const file = join(await folder(), fileName);
     renameSync(file, `${file}.aside`);
     mkdirSync(file);
-    await scene.server.killAndRestart();
-    await scene.server.waitForOutput(/Connected to NATS/);
+    await restart();
     const client = await expectError();
     await client.stop();
     rmdirSync(file);
@@ -259,4 +263,19 @@ describe('a file that is damaged', () => {
 
 it('nothing in all this went wrong inside ejabberd', () => {
   expect(scene.server.output()).not.toMatch(ejabberdRosters.crashed);
+});
+
+it.each([
+  ['the process that keeps them', `whereis(${keeper})`],
+  ['the process of the file', 'dets:info({mod_warder_roster_file, <<"localhost">>}, owner)'],
+])('%s, killed, takes none of them along', async (_what, process) => {
+  await leaveBehind(carol('known'));
+  goAway();
+  const gone = "receive {'DOWN', Ref, _, _, _} -> ok end";
+  await scene.server.shell(`Killed = ${process}, Ref = monitor(process, Killed), exit(Killed, kill), ${gone}`);
+  const there = '(fun Wait() -> case catch sys:get_state(Name) of {state, _, _, _, _} -> ok; _ -> Wait() end end)()';
+  await (await connect()).ask('get', rosterQuery);
+  await scene.server.shell(`Name = ${keeper}, ${there}, Name ! follow, sys:get_state(Name), ok`);
+  await Promise.all(clients.splice(0).map((client) => client.stop()));
+  expect(await shownTo(await connect())).toEqual(['known']);
 });
