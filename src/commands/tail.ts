@@ -135,15 +135,15 @@ function announcer(nats: NatsConnection, { nats: { url, subject_prefix } }: Targ
   const { jid, room, verdict, operation, degraded } = options;
   const filter = { jid: jid?.full, room: room?.bare, verdict, operation, degraded };
   let before = '';
+  say(`waiting for ${wantedOf(options)}, at ${url.join(', ')} with the prefix ${subject_prefix}`);
   return async () => {
     const answers = await askAll(nats, watchSubject(subject_prefix), JSON.stringify({ v: 1, id, filter }));
     const willing = answers.filter(
       (data) => watchReply.safeParse(decodePayload(data, encodingOf(data))).success,
     ).length;
     const others = answers.length - willing;
-    const count = willing === 0 ? 'no worker' : willing === 1 ? '1 worker' : `${willing} workers`;
-    const full = others === 0 ? '' : `; ${others} more will not tell, because too many watch already`;
-    const now = `watching ${count} at ${url.join(', ')} with the prefix ${subject_prefix}, for ${wantedOf(options)}${full}`;
+    const count = willing === 0 ? 'no worker tells' : willing === 1 ? '1 worker tells' : `${willing} workers tell`;
+    const now = `${count}${others === 0 ? '' : `; ${others} more will not, because too many watch already`}`;
     if (now !== before) say(now);
     before = now;
   };

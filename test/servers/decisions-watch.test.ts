@@ -301,14 +301,14 @@ describe('warder tail', () => {
       command: process.execPath,
       args: [main, 'tail', ...args],
       cwd: root,
-      ready: /watching 2 workers/,
+      ready: /2 workers tell/,
       env: { WARDER_NATS_URL: broker.url, NO_COLOR: '1' },
     });
 
   it('says what it waits for, shows a line a decision, and ends after so many', async () => {
     const child = await tail('--jid', 'Dave@localhost', '--verdict', 'deny', '--count', '2');
     expect(child.output().replaceAll(/\s+/g, ' ')).toBe(
-      `watching 2 workers at ${broker.url} with the prefix ${prefix}, for deny decisions with dave@localhost `,
+      `waiting for deny decisions with dave@localhost, at ${broker.url} with the prefix ${prefix} 2 workers tell `,
     );
     await askStanza('dave@localhost/phone');
     await askJoin('dave@localhost/phone', 'lobby@rooms.localhost');
@@ -347,7 +347,7 @@ describe('warder tail', () => {
       command: process.execPath,
       args: [main, 'tail'],
       cwd: root,
-      ready: /watching 1 worker at/,
+      ready: /1 worker tells/,
       env: { WARDER_NATS_URL: own.url },
     });
     await own.kill();
