@@ -1,13 +1,13 @@
 %%% session-check: whether a client that has authenticated may open a session. Asked before there is one, so that nobody
 %%% ever sees a session that was refused: no earlier session of the same name ends for it, nothing is delivered to it.
 %%%
-%%% ejabberd binds a resource without a hook. So the request is seen as it comes in and set aside; the stream, which is
-%%% told for this one element that it has not authenticated, hands it over where strangers are turned away, and here it
+%%% ejabberd 23.01 binds a resource without a hook. So the request is seen as it comes in and set aside; the stream, which
+%%% is told for this one element that it has not authenticated, hands it over where strangers are turned away, and here it
 %%% is asked about and bound.
 -module(mod_warder_session).
 
 -export([start/1, stop/1]).
--export([c2s_auth_result/3, c2s_handle_recv/3, c2s_unauthenticated_packet/2, c2s_session_opened/1]).
+-export([c2s_auth_result/3, c2s_handle_recv/3, c2s_unauthenticated_packet/2, c2s_handle_bind/1, c2s_session_opened/1]).
 
 -include("logger.hrl").
 -include("xmpp.hrl").
@@ -22,6 +22,7 @@
     %% After stream management has counted it (XEP-0198).
     {c2s_handle_recv, 90},
     {c2s_unauthenticated_packet, ?PRIORITY},
+    {c2s_handle_bind, ?PRIORITY},
     {c2s_session_opened, ?PRIORITY}
 ]).
 
@@ -72,7 +73,7 @@ c2s_unauthenticated_packet(Session, _Packet) ->
 bind(Iq, Resource, Session) ->
     case check(Resource, Session) of
         allow ->
-            case ejabberd_c2s:bind(Resource, Session#{warder_session => checked}) of
+            case ejabberd_c2s:bind(Resource, Session#{warder_session => {checked, Resource}}) of
                 {ok, #{user := User, server := Server, resource := Bound} = Opened} ->
                     Reply = xmpp:make_iq_result(Iq, #bind{jid = jid:make(User, Server, Bound)}),
                     xmpp_stream_in:establish(xmpp_stream_in:send(Opened, Reply));
@@ -83,9 +84,28 @@ bind(Iq, Resource, Session) ->
             xmpp_stream_in:send_error(Session, Iq, Error)
     end.
 
+%% @doc From ejabberd 24.02 on, whatever way it comes: also as part of authenticating (XEP-0386), where nothing is set
+%% aside.
+-spec c2s_handle_bind(Bind) -> Bind when
+    Bind :: {Resource :: binary(), {ok, session()} | {error, stanza_error(), session()}}.
+c2s_handle_bind({Resource, {ok, #{warder_session := {checked, Resource}}}} = Checked) ->
+    Checked;
+c2s_handle_bind({Given, {ok, Session}}) ->
+    Resource =
+        case Given of
+            <<>> -> p1_rand:get_string();
+            _ -> Given
+        end,
+    case check(Resource, Session) of
+        allow -> {Resource, {ok, Session#{warder_session => {checked, Resource}}}};
+        {refuse, Error} -> {Resource, {error, Error, Session}}
+    end;
+c2s_handle_bind(Refused) ->
+    Refused.
+
 %% @doc A session that came by another way, such as XEP-0078, is there before anybody can ask, and ends with its stream.
 -spec c2s_session_opened(session()) -> session() | {stop, session()}.
-c2s_session_opened(#{warder_session := checked} = Session) ->
+c2s_session_opened(#{warder_session := {checked, _}} = Session) ->
     maps:remove(warder_session, Session);
 c2s_session_opened(#{resource := Resource, lang := Lang} = Session) ->
     case check(Resource, Session) of
