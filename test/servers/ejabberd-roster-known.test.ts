@@ -193,6 +193,22 @@ describe('the last known roster', () => {
     expect(await writtenAt()).toBe('none');
   });
 
+  it('is written and read by a process that no login needs: while it stands still, who is answered is served', async () => {
+    await leaveBehind(carol('known'));
+    await scene.server.shell(`ok = sys:suspend(${keeper})`);
+    try {
+      scene.hold(at(alice), carol('changed'));
+      const client = await connect();
+      expect(await shownTo(client)).toEqual(['changed']);
+      await client.stop();
+      goAway();
+      await (await expectError()).stop();
+    } finally {
+      await scene.server.shell(`ok = sys:resume(${keeper})`);
+    }
+    expect(await shownTo(await connect())).toEqual(['changed']);
+  });
+
   it('is forgotten where rosters are not kept elsewhere any more', async () => {
     await leaveBehind(carol('known'));
     goAway();
