@@ -2,8 +2,7 @@
 import type { Routes } from './cache/routes.ts';
 import { latencyBoundsSeconds } from './observe/histogram.ts';
 import type { LatencyHistogram } from './observe/histogram.ts';
-import type { HookCounts } from './observe/hook-counts.ts';
-import type { HookCount } from './observe/hook-counts.ts';
+import type { HookCount, HookCounts } from './observe/hook-counts.ts';
 import { readingsOf } from './readings.ts';
 import type { Counting } from './readings.ts';
 import type { Operation } from './wire/operation.ts';

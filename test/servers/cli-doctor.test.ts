@@ -12,6 +12,8 @@ import { builtMain } from './built.ts';
 import { run } from './cli.ts';
 import { startNatsServer } from './nats-server.ts';
 import type { NatsServer } from './nats-server.ts';
+import { startPostgresServer } from './postgres-server.ts';
+import { startProsody } from './prosody.ts';
 import { startSecuredBroker } from './secured-broker.ts';
 import { startWorkerProcess } from './worker.ts';
 import type { WorkerProcess } from './worker.ts';
@@ -213,6 +215,45 @@ sources: { app: { type: http, url: "${application.url}/" }, policy: { type: stat
     expect(of('warn')).toContainEqual(
       expect.stringMatching(/^clock: the clock of the NATS server is (4\.9|5) s ahead of that of this machine$/),
     );
+  });
+});
+
+describe('warder doctor, with real servers behind it', () => {
+  it('sees the hook of a Prosody, by its name and version, keep up with changes', async () => {
+    const own = await startNatsServer({ jetstream: true });
+    const worker = await startWorkerProcess(own.url, 'operations: { stanza-check: { sources: allow } }');
+    const prosody = await startProsody({ natsUrl: own.url });
+    const nats = await enter(own.url);
+    const heard = async () => {
+      const { data } = await nats.request(`${prefix}.ctl.members`, '', { timeout: 5_000 });
+      return JSON.parse(Buffer.from(data).toString()) as unknown;
+    };
+    await expect
+      .poll(heard, { timeout: 30_000 })
+      .toMatchObject({ members: expect.arrayContaining([expect.objectContaining({ server: 'prosody' })]) });
+    const { code, of } = await doctor(own.url);
+    expect([code, of('fail'), of('warn')]).toEqual([0, [], []]);
+    expect(of('ok')).toContain('seen: all 2 workers and hooks have reported the change of just now');
+    expect(of('ok')).toContainEqual(expect.stringMatching(/^prosody: 1 of version \S+$/));
+    await prosody.stop();
+    await worker.stop();
+    await own.stop();
+  });
+
+  it('asks a database whether it is a replica, and nothing else', async () => {
+    const postgres = await startPostgresServer({ log_statement: 'all' });
+    const file = fileWith(
+      'sql.yaml',
+      `sources: { database: { type: roster-sql, url: "${postgres.url}", query: "SELECT $1 AS jid" } }`,
+    );
+    const { of } = await doctor(broker.url, ['--config', file]);
+    expect(of('ok')).toContainEqual(
+      expect.stringMatching(/^source: database \(roster-sql\): 127\.0\.0\.1:\d+\/postgres answers, in /),
+    );
+    expect(postgres.output().match(/(?:statement|execute [^:]*): .*/g)).toEqual([
+      expect.stringContaining('SELECT pg_is_in_recovery() AS replica'),
+    ]);
+    await postgres.stop();
   });
 });
 
