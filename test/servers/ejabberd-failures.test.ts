@@ -22,6 +22,7 @@ describe('the command', () => {
       expect.arrayContaining(['failures source-unavailable', 'failures bad-reply', 'failures no-responders']),
     );
     expect(counted).toContain('fallbacks deny');
+    expect(rows).toContainEqual(expect.objectContaining({ subject: 'asked-twice', class: 'now', name: 'hedged' }));
   });
 });
 

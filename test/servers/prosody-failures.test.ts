@@ -14,5 +14,6 @@ describe('the shell', () => {
     );
     expect(shown).toMatch(/failures: .*bad-reply \d+/);
     expect(shown).toMatch(/failures: .*no-responders \d+/);
+    expect(shown).toMatch(/asked twice for silence: [1-9]\d*, answered the second time: 0/);
   });
 });

@@ -22,6 +22,10 @@ local function print_stats(self)
 			print(("  %s: answers: %s; remembered: %s; failures: %s; fallbacks: %s"):format(operation,
 				line(counts.verdicts), line(counts.remembered), line(counts.failures), line(counts.fallbacks)));
 		end
+		local asked = decider.asker and decider.asker.stats;
+		if asked and asked.hedged > 0 then
+			print(("  asked twice for silence: %d, answered the second time: %d"):format(asked.hedged, asked.rescued));
+		end
 		if decider.rosters then print("  rosters: "..line(decider.rosters:stats())); end
 	end
 	local printed = {};

@@ -162,7 +162,7 @@ command() ->
     Contexts = [{Host, mod_warder_hosts:find(Host)} || Host <- mod_warder_hosts:list()],
     lists:append([rows(Host, Context) || {Host, {ok, Context}} <- Contexts]).
 
-rows(Host, #{stats := #stats{counters = Counters}, changes := Changes}) ->
+rows(Host, #{stats := #stats{counters = Counters}, changes := Changes, asker := Asker}) ->
     Asked = [
         {Host, warder_operations:slug(Operation), class(Class), text(Word), Number}
      || Operation <- ?OPERATIONS,
@@ -171,7 +171,9 @@ rows(Host, #{stats := #stats{counters = Counters}, changes := Changes}) ->
         Number <- [counters:get(Counters, index(Operation, Class, Word))],
         Number > 0
     ],
+    Twice = maps:filter(fun(_, Number) -> Number > 0 end, warder_ask:stats(Asker)),
     Asked ++
+        numbers(Host, <<"asked-twice">>, Twice) ++
         numbers(Host, <<"near-cache">>, warder_changes:stats(Changes)) ++
         numbers(Host, <<"rosters">>, mod_warder_roster_refresh:stats(Host)).
 
