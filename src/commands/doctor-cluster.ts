@@ -13,6 +13,8 @@ import { watchMembers } from './flush-wait.ts';
 import type { Findings } from './findings.ts';
 
 const startOne = 'start one: warder worker --config FILE; or give --prefix, if theirs is another';
+/** Nobody hastens to report a tick: what has been seen is said every second. */
+const reportMs = 2_500;
 const questionMs = 1_000;
 /** So that each worker gets one. The broker chooses at random: of two, each is left out once in 60,000 times. */
 const questionsEach = 8;
@@ -141,7 +143,7 @@ export function examineHooks(members: MembersReport['members'] | readonly Announ
 }
 
 /**
- * Has a change made, and says who has reported it within the staleness bound and who has not.
+ * Has a change made, and says who has reported it in time and who has not.
  * @param change its number; undefined where it got none
  */
 export async function judgeReach(
@@ -158,7 +160,7 @@ export async function judgeReach(
     findings.fail('members', 'no worker says who is there', 'one that takes questions does not answer them: see below');
   const number = await change();
   if (members === undefined || number === undefined) return;
-  const { silent, reported } = await members.untilReached(number);
+  const { silent, reported } = await members.untilReached(number, reportMs);
   for (const { kind, name, seen } of silent)
     findings.warn(
       'seen',

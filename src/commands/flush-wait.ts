@@ -36,11 +36,11 @@ export async function watchMembers(nats: NatsConnection, prefix: string) {
   const report = membersReport.parse(decodePayload(data, encodingOf(data)));
   for (const member of report.members) note(member);
 
-  /** Resolves when all have reported the sequence, or when the bound has passed. */
-  const untilReached = async (sequence: number): Promise<Reach> => {
+  /** Resolves when all have reported the sequence, or when the bound has passed, and at least so many milliseconds. */
+  const untilReached = async (sequence: number, leastMs = 0): Promise<Reach> => {
     const isBehind = ({ seen }: Announcement) => seen < sequence;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, report.bound_ms);
+      const timer = setTimeout(resolve, Math.max(report.bound_ms, leastMs));
       check = () => {
         if ([...known.values()].some(isBehind)) return;
         clearTimeout(timer);

@@ -14,7 +14,6 @@ import { startNatsServer } from './nats-server.ts';
 import type { NatsServer } from './nats-server.ts';
 import { startPostgresServer } from './postgres-server.ts';
 import { startProsody } from './prosody.ts';
-import { startSecuredBroker } from './secured-broker.ts';
 import { startWorkerProcess } from './worker.ts';
 import type { WorkerProcess } from './worker.ts';
 
@@ -25,18 +24,23 @@ let broker: NatsServer;
 let workers: WorkerProcess[] = [];
 let application: Application;
 const open: NatsConnection[] = [];
+/** Of the hook that is there all the time. */
+let hook: NatsConnection;
 
 beforeAll(async () => {
   main = await builtMain();
   folder = mkdtempSync(join(tmpdir(), 'warder-test-doctor-'));
   application = await startApplication();
   broker = await startNatsServer({ jetstream: true });
-  workers = await Promise.all([1, 2].map(() => startWorkerProcess(broker.url, '')));
+  workers = await Promise.all([1, 2].map(() => startWorkerProcess(broker.url, 'freshness: { bound_ms: 500 }')));
+  hook = await connect({ servers: broker.url });
+  await startHook(hook, 'xmpp1', true);
 });
 afterEach(async () => {
   await Promise.all(open.splice(0).map((connection) => connection.close()));
 });
 afterAll(async () => {
+  await hook.close();
   await Promise.all(workers.map((worker) => worker.stop()));
   await broker.stop();
   await application.stop();
@@ -74,8 +78,7 @@ async function enter(url: string): Promise<NatsConnection> {
 }
 
 /** Says that it is there, and follows the stream if it is to keep up. */
-async function startHook(url: string, name: string, keepsUp: boolean): Promise<void> {
-  const nats = await enter(url);
+async function startHook(nats: NatsConnection, name: string, keepsUp: boolean): Promise<void> {
   const say = (seen: number) =>
     nats.publish(`${prefix}.ctl.seen`, JSON.stringify({ v: 1, kind: 'hook', boot_id: name, name, seen }));
   nats.subscribe(`${prefix}.invalidated`, {
@@ -86,9 +89,47 @@ async function startHook(url: string, name: string, keepsUp: boolean): Promise<v
   await nats.request(`${prefix}.ctl.hook-stats`, JSON.stringify(report), { timeout: 10_000 });
 }
 
+describe('warder doctor, with real servers behind it', () => {
+  it('sees the hook of a Prosody, by its name and version, keep up with changes', async () => {
+    const own = await startNatsServer({ jetstream: true });
+    const worker = await startWorkerProcess(own.url, 'operations: { stanza-check: { sources: allow } }');
+    const prosody = await startProsody({ natsUrl: own.url });
+    const nats = await enter(own.url);
+    const heard = async () => {
+      const { data } = await nats.request(`${prefix}.ctl.members`, '', { timeout: 5_000 });
+      return JSON.parse(Buffer.from(data).toString()) as unknown;
+    };
+    await expect
+      .poll(heard, { timeout: 30_000 })
+      .toMatchObject({ members: expect.arrayContaining([expect.objectContaining({ server: 'prosody' })]) });
+    const { code, of } = await doctor(own.url);
+    expect([code, of('fail'), of('warn')]).toEqual([0, [], []]);
+    expect(of('ok')).toContain('seen: all 2 workers and hooks have reported the change of just now');
+    expect(of('ok')).toContainEqual(expect.stringMatching(/^prosody: 1 of version \S+$/));
+    await prosody.stop();
+    await worker.stop();
+    await own.stop();
+  });
+
+  it('asks a database whether it is a replica, and nothing else', async () => {
+    const postgres = await startPostgresServer({ log_statement: 'all' });
+    const file = fileWith(
+      'sql.yaml',
+      `sources: { database: { type: roster-sql, url: "${postgres.url}", query: "SELECT $1 AS jid" } }`,
+    );
+    const { of } = await doctor(broker.url, ['--config', file]);
+    expect(of('ok')).toContainEqual(
+      expect.stringMatching(/^source: database \(roster-sql\): 127\.0\.0\.1:\d+\/postgres answers, in /),
+    );
+    expect(postgres.output().match(/(?:statement|execute [^:]*): .*/g)).toEqual([
+      expect.stringContaining('SELECT pg_is_in_recovery() AS replica'),
+    ]);
+    await postgres.stop();
+  });
+});
+
 describe('warder doctor', () => {
   it('finds nothing wrong where nothing is, in 80 columns, and changes nothing', async () => {
-    await startHook(broker.url, 'xmpp1', true);
     const policy = fileWith('policy.yaml', 'stanzas: { default: allow }');
     const file = fileWith(
       'well.yaml',
@@ -176,20 +217,6 @@ sources: { app: { type: http, url: "${application.url}/" }, policy: { type: stat
     expect(of('warn')).toContain('hooks: none is heard');
   });
 
-  it('names who is behind, and that versions are mixed', async () => {
-    await startHook(broker.url, 'slow', false);
-    const other = await enter(broker.url);
-    other.subscribe('$SRV.STATS.warder', {
-      callback: (_error, message) =>
-        void message.respond(JSON.stringify({ id: 'old', version: '0.0.9', started: '', endpoints: [] })),
-    });
-    await other.flush();
-    const { code, of } = await doctor(broker.url);
-    expect(code).toBe(0);
-    expect(of('warn')).toContain('workers: 1 of version 0.0.9, 2 of version 0.1.0');
-    expect(of('warn')).toContain('seen: hook slow has not reported the change of just now; its last is 1');
-  });
-
   it('notices a worker that takes questions and does not answer', async () => {
     const [worker] = workers;
     await worker?.pause();
@@ -216,44 +243,19 @@ sources: { app: { type: http, url: "${application.url}/" }, policy: { type: stat
       expect.stringMatching(/^clock: the clock of the NATS server is (4\.9|5) s ahead of that of this machine$/),
     );
   });
-});
 
-describe('warder doctor, with real servers behind it', () => {
-  it('sees the hook of a Prosody, by its name and version, keep up with changes', async () => {
-    const own = await startNatsServer({ jetstream: true });
-    const worker = await startWorkerProcess(own.url, 'operations: { stanza-check: { sources: allow } }');
-    const prosody = await startProsody({ natsUrl: own.url });
-    const nats = await enter(own.url);
-    const heard = async () => {
-      const { data } = await nats.request(`${prefix}.ctl.members`, '', { timeout: 5_000 });
-      return JSON.parse(Buffer.from(data).toString()) as unknown;
-    };
-    await expect
-      .poll(heard, { timeout: 30_000 })
-      .toMatchObject({ members: expect.arrayContaining([expect.objectContaining({ server: 'prosody' })]) });
-    const { code, of } = await doctor(own.url);
-    expect([code, of('fail'), of('warn')]).toEqual([0, [], []]);
-    expect(of('ok')).toContain('seen: all 2 workers and hooks have reported the change of just now');
-    expect(of('ok')).toContainEqual(expect.stringMatching(/^prosody: 1 of version \S+$/));
-    await prosody.stop();
-    await worker.stop();
-    await own.stop();
-  });
-
-  it('asks a database whether it is a replica, and nothing else', async () => {
-    const postgres = await startPostgresServer({ log_statement: 'all' });
-    const file = fileWith(
-      'sql.yaml',
-      `sources: { database: { type: roster-sql, url: "${postgres.url}", query: "SELECT $1 AS jid" } }`,
-    );
-    const { of } = await doctor(broker.url, ['--config', file]);
-    expect(of('ok')).toContainEqual(
-      expect.stringMatching(/^source: database \(roster-sql\): 127\.0\.0\.1:\d+\/postgres answers, in /),
-    );
-    expect(postgres.output().match(/(?:statement|execute [^:]*): .*/g)).toEqual([
-      expect.stringContaining('SELECT pg_is_in_recovery() AS replica'),
-    ]);
-    await postgres.stop();
+  it('names who is behind, and that versions are mixed', async () => {
+    await startHook(await enter(broker.url), 'slow', false);
+    const other = await enter(broker.url);
+    other.subscribe('$SRV.STATS.warder', {
+      callback: (_error, message) =>
+        void message.respond(JSON.stringify({ id: 'old', version: '0.0.9', started: '', endpoints: [] })),
+    });
+    await other.flush();
+    const { code, of } = await doctor(broker.url);
+    expect(code).toBe(0);
+    expect(of('warn')).toContain('workers: 1 of version 0.0.9, 2 of version 0.1.0');
+    expect(of('warn')).toContain('seen: hook slow has not reported the change of just now; its last is 1');
   });
 });
 
@@ -284,27 +286,5 @@ describe('warder doctor, of the stream', () => {
       expect.stringMatching(/^numbers: changes are numbered 3\d{3}(\.\d)? s ahead of the time/),
     );
     await own.stop();
-  });
-});
-
-describe('warder doctor, on the broker of deploy/nats', () => {
-  it('sees everything as the administrator, and what may be heard as a worker', async () => {
-    const secured = await startSecuredBroker();
-    const settings = (name: string) => fileWith(`${name}.yaml`, JSON.stringify({ nats: secured.settings(name) }));
-    const worker = await startWorkerProcess(secured.url, JSON.stringify({ nats: secured.settings('worker') }));
-    try {
-      const admin = await doctor(secured.url, ['--config', settings('admin')]);
-      expect([admin.code, admin.of('fail')]).toEqual([0, []]);
-      expect(admin.of('ok')).toContain('permissions: what an administrator needs is permitted, and inboxes are apart');
-      expect(admin.of('ok')).toContain('encryption: the connection is encrypted');
-      expect(admin.of('ok')).toContainEqual(expect.stringMatching(/^questions: 8 of 8 /));
-      const asWorker = await doctor(secured.url, ['--config', settings('worker')]);
-      expect([asWorker.code, asWorker.of('fail')]).toEqual([0, []]);
-      expect(asWorker.of('ok')).toContain('permissions: what a worker needs is permitted, and inboxes are apart');
-      expect(asWorker.of('ok')).toContainEqual(expect.stringMatching(/^workers: heard: 1/));
-    } finally {
-      await worker.stop();
-      await secured.stop();
-    }
   });
 });

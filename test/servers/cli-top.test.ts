@@ -1,6 +1,5 @@
 /** `warder top` against real workers: once, again and again, on a terminal, and when somebody goes. */
 import { randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
 import { connect } from 'nats';
 import type { NatsConnection } from 'nats';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -11,7 +10,6 @@ import { startNatsServer } from './nats-server.ts';
 import type { NatsServer } from './nats-server.ts';
 import { startProcess } from './process.ts';
 import type { RunningProcess } from './process.ts';
-import { startSecuredBroker } from './secured-broker.ts';
 import { startWorkerProcess } from './worker.ts';
 import type { WorkerProcess } from './worker.ts';
 
@@ -144,26 +142,6 @@ describe('warder top', () => {
     ]);
     const gone = await top(['--json'], 'nats://127.0.0.1:1');
     expect([gone.code, JSON.parse(gone.stdout)]).toMatchObject([1, { trouble: 'unreachable' }]);
-  });
-
-  it('is the administrator’s on the broker of deploy/nats', async () => {
-    const secured = await startSecuredBroker();
-    const settings = (name: string) => JSON.stringify({ nats: secured.settings(name) });
-    const worker = await startWorkerProcess(secured.url, settings('worker'));
-    try {
-      const file = secured.site.file('admin.yaml');
-      writeFileSync(file, settings('admin'));
-      expect(await top(['--once', '--config', file], secured.url)).toMatchObject({
-        code: 0,
-        stdout: expect.stringMatching(/^warder top {2}1 worker/),
-      });
-      writeFileSync(file, settings('worker'));
-      const refused = await top(['--once', '--config', file], secured.url);
-      expect([refused.code, refused.stdout]).toEqual([1, expect.stringMatching(/refuses this\s+\(/)]);
-    } finally {
-      await worker.stop();
-      await secured.stop();
-    }
   });
 });
 

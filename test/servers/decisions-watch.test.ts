@@ -16,7 +16,6 @@ import { startNatsServer } from './nats-server.ts';
 import type { NatsServer } from './nats-server.ts';
 import { startProcess } from './process.ts';
 import type { RunningProcess } from './process.ts';
-import { startSecuredBroker, watchRefusals } from './secured-broker.ts';
 import { startWorkerProcess } from './worker.ts';
 import type { WorkerProcess } from './worker.ts';
 
@@ -263,35 +262,6 @@ describe('a worker that is watched', () => {
     expect((await tell('one more')).json()).toMatchObject({ failure: 'overloaded' });
     expect((await tell('id 7')).json()).toEqual({ v: 1, worker: 'w' });
     await stop();
-  });
-});
-
-describe('on the broker of deploy/nats', () => {
-  it('the administrator watches; a hook neither asks to nor hears', async () => {
-    const secured = await startSecuredBroker();
-    const config = JSON.stringify({
-      nats: secured.settings('worker'),
-      operations: { 'join-check': { sources: 'deny' } },
-    });
-    const worker = await startWorkerProcess(secured.url, config);
-    const [admin, hook] = await Promise.all([secured.connect('admin'), secured.connect('prosody-1')]);
-    try {
-      const told: Record<string, unknown>[] = [];
-      admin.subscribe(`${prefix}.ctl.decisions`, { callback: (_error, message) => void told.push(message.json()) });
-      const request = JSON.stringify({ v: 1, id: 'admin' });
-      expect((await admin.request(`${prefix}.ctl.watch`, request, { timeout: 10_000 })).json()).toMatchObject({ v: 1 });
-      const join = { user: 'alice@localhost/phone', room: 'lobby@rooms.localhost', nick: 'x' };
-      await hook.request(`${prefix}.join-check`, JSON.stringify({ ...envelope(), ...join }), { timeout: 10_000 });
-      await expect.poll(() => told).toMatchObject([{ verdict: 'deny', request: { user: 'alice@localhost/phone' } }]);
-      const refusals = watchRefusals(hook);
-      hook.publish(`${prefix}.ctl.watch`, request);
-      hook.subscribe(`${prefix}.ctl.decisions`, { callback: () => undefined });
-      expect(await refusals.until()).toEqual([`${prefix}.ctl.watch`, `${prefix}.ctl.decisions`]);
-    } finally {
-      await Promise.all([admin.close(), hook.close()]);
-      await worker.stop();
-      await secured.stop();
-    }
   });
 });
 
