@@ -26,7 +26,7 @@ import { startHookStats } from './nats/hook-stats.ts';
 import { Invalidations } from './nats/invalidations.ts';
 import { Liveness } from './nats/liveness.ts';
 import { Members } from './nats/members.ts';
-import { QueueMembership } from './nats/queue-membership.ts';
+import { leaveWhenLagging } from './nats/lag.ts';
 import { startSelfTest } from './nats/self-test.ts';
 import type { SelfTest } from './nats/self-test.ts';
 import { RequestServer } from './nats/serve.ts';
@@ -204,25 +204,9 @@ async function assemble(
   const server = new RequestServer({ nats, prefix, parts, clock, liveness, log, maxInFlight, onAnswered, watch });
   server.start();
   releasers.push(() => server.stop(config.limits.drain_timeout_ms));
-  const membership = new QueueMembership({
-    clock,
-    maxLagMs: config.limits.max_lag_ms,
-    othersServe: () => members.othersServe(),
-    leave: () => {
-      log.warn({ stalls: liveness.stalls }, 'the event loop lags: left the queue group');
-      server.leave();
-      members.membershipChanged();
-    },
-    join: () => {
-      log.info('back in the queue group');
-      server.start();
-      members.membershipChanged();
-    },
-  });
+  const membership = leaveWhenLagging(config.limits.max_lag_ms, { clock, liveness, members, server, log });
   counting.membership = membership;
-  liveness.onLooped((stalledMs) => {
-    if (running) membership.looped(stalledMs);
-  });
+  releasers.push(() => membership.stop());
   const ownTest = startSelfTest(nats, connection.inboxPrefix);
   selfTest = ownTest;
   releasers.push(() => ownTest.stop());

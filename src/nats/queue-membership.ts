@@ -33,6 +33,7 @@ export class QueueMembership {
   #isMember = true;
   /** Since when it is what it is now: a member or none. */
   #sinceMs = -Infinity;
+  #isStopped = false;
   leaves = 0;
 
   constructor(options: QueueMembershipOptions) {
@@ -46,7 +47,7 @@ export class QueueMembership {
   /** @param stalledMs for how long the loop has stood still just now; 0: it runs */
   looped(stalledMs: number): void {
     const { clock, maxLagMs, othersServe } = this.#options;
-    if (maxLagMs === 0) return;
+    if (maxLagMs === 0 || this.#isStopped) return;
     const nowMs = clock.now();
     if (stalledMs > 0) this.#stalls.push({ atMs: nowMs, stalledMs });
     const sinceMs = nowMs - this.#sinceMs;
@@ -58,6 +59,11 @@ export class QueueMembership {
     }
     const isRecovered = nowMs - (this.#stalls.at(-1)?.atMs ?? -Infinity) >= recoveredMs;
     if (isRecovered || sinceMs >= longestAwayMs || !othersServe()) this.#change(true, nowMs);
+  }
+
+  /** Nothing is decided any more. */
+  stop(): void {
+    this.#isStopped = true;
   }
 
   #change(isMember: boolean, nowMs: number): void {
