@@ -6,7 +6,7 @@
 
 -export([start/1, stop/1]).
 -export([ask/3, tell/1]).
--export([start_link/1, init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 -export_type([event/0]).
 
 -define(OPERATION, roster_subscription).
@@ -33,15 +33,11 @@
 
 -spec start(Host :: binary()) -> ok.
 start(Host) ->
-    Spec = #{id => {?MODULE, Host}, start => {?MODULE, start_link, [Host]}},
-    {ok, _} = supervisor:start_child(ejabberd_gen_mod_sup, Spec),
-    ok.
+    mod_warder_child:start(?MODULE, Host).
 
 -spec stop(Host :: binary()) -> ok.
 stop(Host) ->
-    _ = supervisor:terminate_child(ejabberd_gen_mod_sup, {?MODULE, Host}),
-    _ = supervisor:delete_child(ejabberd_gen_mod_sup, {?MODULE, Host}),
-    ok.
+    mod_warder_child:stop(?MODULE, Host).
 
 %% @doc `Side': who has caused it. Waits for the workers, within the budgets.
 -spec ask(mod_warder_hosts:context(), mod_warder_options:side(), event()) -> mod_warder_decide:verdict().
@@ -63,7 +59,7 @@ until_told(LServer, Pair, TimeoutMs) ->
 tell(#{user := {_, LServer}} = Event) ->
     gen_server:cast(process(LServer), {tell, Event}).
 
-process(LServer) -> gen_mod:get_module_proc(LServer, ?MODULE).
+process(LServer) -> mod_warder_child:process(?MODULE, LServer).
 
 request(#{user := {LUser, LServer}, contact := Contact, direction := Direction, action := Action, text := Text}) ->
     Request = #{
@@ -85,11 +81,6 @@ shortened(<<Text:?MAX_TEXT_BYTES/binary, _, _/binary>>) ->
     end;
 shortened(Text) ->
     Text.
-
-%% @private
--spec start_link(binary()) -> {ok, pid()} | {error, term()}.
-start_link(Host) ->
-    gen_server:start_link({local, process(Host)}, ?MODULE, Host, []).
 
 %% @private
 init(_Host) ->

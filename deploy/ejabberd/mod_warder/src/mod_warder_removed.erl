@@ -9,7 +9,7 @@
 -export([is_on/1, admit/3]).
 %% For hooks, and for other nodes.
 -export([remove_user/2, await/3]).
--export([start_link/1, init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include("logger.hrl").
 -include("xmpp.hrl").
@@ -47,16 +47,13 @@
 
 -spec start(Host :: binary()) -> ok.
 start(Host) ->
-    Spec = #{id => {?MODULE, Host}, start => {?MODULE, start_link, [Host]}},
-    {ok, _} = supervisor:start_child(ejabberd_gen_mod_sup, Spec),
+    ok = mod_warder_child:start(?MODULE, Host),
     ejabberd_hooks:add(remove_user, Host, ?MODULE, remove_user, ?SEQ).
 
 -spec stop(Host :: binary()) -> ok.
 stop(Host) ->
     ejabberd_hooks:delete(remove_user, Host, ?MODULE, remove_user, ?SEQ),
-    _ = supervisor:terminate_child(ejabberd_gen_mod_sup, {?MODULE, Host}),
-    _ = supervisor:delete_child(ejabberd_gen_mod_sup, {?MODULE, Host}),
-    ok.
+    mod_warder_child:stop(?MODULE, Host).
 
 %% @private On disk when it has come back; it waits for no worker.
 -spec remove_user(binary(), binary()) -> ok.
@@ -125,12 +122,7 @@ await(LUser, LServer, TimeoutMs) ->
         exit:_ -> not_told
     end.
 
-process(LServer) -> gen_mod:get_module_proc(LServer, ?MODULE).
-
-%% @private
--spec start_link(binary()) -> {ok, pid()} | {error, term()}.
-start_link(Host) ->
-    gen_server:start_link({local, process(Host)}, ?MODULE, Host, []).
+process(LServer) -> mod_warder_child:process(?MODULE, LServer).
 
 %% @private
 init(Host) ->

@@ -5,7 +5,7 @@
 
 -export([start/1, stop/1]).
 -export([ask/2, withdraw/2]).
--export([start_link/1, init/1, handle_call/3, handle_cast/2, handle_info/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -include("xmpp.hrl").
 
@@ -31,15 +31,11 @@
 
 -spec start(Host :: binary()) -> ok.
 start(Host) ->
-    Spec = #{id => {?MODULE, Host}, start => {?MODULE, start_link, [Host]}},
-    {ok, _} = supervisor:start_child(ejabberd_gen_mod_sup, Spec),
-    ok.
+    mod_warder_child:start(?MODULE, Host).
 
 -spec stop(Host :: binary()) -> ok.
 stop(Host) ->
-    _ = supervisor:terminate_child(ejabberd_gen_mod_sup, {?MODULE, Host}),
-    _ = supervisor:delete_child(ejabberd_gen_mod_sup, {?MODULE, Host}),
-    ok.
+    mod_warder_child:stop(?MODULE, Host).
 
 %% @doc The request comes by again, marked as answered, if it may go on.
 -spec ask(presence(), mod_warder_relations:event()) -> ok.
@@ -53,12 +49,7 @@ withdraw({_, LServer} = User, Contact) ->
     abcast = gen_server:abcast(ejabberd_cluster:get_nodes(), process(LServer), {withdraw, {User, Contact}}),
     ok.
 
-process(LServer) -> gen_mod:get_module_proc(LServer, ?MODULE).
-
-%% @private
--spec start_link(binary()) -> {ok, pid()} | {error, term()}.
-start_link(Host) ->
-    gen_server:start_link({local, process(Host)}, ?MODULE, Host, []).
+process(LServer) -> mod_warder_child:process(?MODULE, LServer).
 
 %% @private
 init(_Host) ->

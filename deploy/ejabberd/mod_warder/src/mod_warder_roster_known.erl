@@ -10,7 +10,7 @@
 -export([since/0, keep/4, find/2]).
 %% For hooks, and for other nodes.
 -export([remove_user/2, read/2]).
--export([start_link/1, init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include("logger.hrl").
 
@@ -36,23 +36,20 @@
 
 -spec start(Host :: binary()) -> ok.
 start(Host) ->
-    Spec = #{id => {?MODULE, Host}, start => {?MODULE, start_link, [Host]}},
-    {ok, _} = supervisor:start_child(ejabberd_gen_mod_sup, Spec),
+    ok = mod_warder_child:start(?MODULE, Host),
     ejabberd_hooks:add(remove_user, Host, ?MODULE, remove_user, ?SEQ).
 
 -spec stop(Host :: binary()) -> ok.
 stop(Host) ->
     ejabberd_hooks:delete(remove_user, Host, ?MODULE, remove_user, ?SEQ),
-    _ = supervisor:terminate_child(ejabberd_gen_mod_sup, {?MODULE, Host}),
-    _ = supervisor:delete_child(ejabberd_gen_mod_sup, {?MODULE, Host}),
-    ok.
+    mod_warder_child:stop(?MODULE, Host).
 
 %% @doc Where rosters are not kept elsewhere any more, what was known is forgotten.
 -spec reload(Host :: binary()) -> ok.
 reload(Host) ->
     gen_server:cast(process(Host), follow).
 
-process(Host) -> gen_mod:get_module_proc(Host, ?MODULE).
+process(Host) -> mod_warder_child:process(?MODULE, Host).
 
 %% @doc For who will call keep/4: the moment from which he has the user's rosters.
 -spec since() -> integer().
@@ -105,11 +102,6 @@ remove_user(User, Server) ->
         false ->
             ok
     end.
-
-%% @private
--spec start_link(binary()) -> {ok, pid()} | {error, term()}.
-start_link(Host) ->
-    gen_server:start_link({local, process(Host)}, ?MODULE, Host, []).
 
 %% @private
 init(Host) ->
