@@ -99,7 +99,7 @@ describe('what hosts share', () => {
 
   it.each([
     // More often than its own supervisor bears.
-    ['a process of it ends', 'exit(whereis(Client), kill)', 15],
+    ['a process of it ends', 'exit(Await(Client, none), kill)', 15],
     ['its supervisor is killed', 'exit(Supervisor(), kill)', 3],
   ])('comes back, with all that its hosts need, however often %s', async (_what, kill, times) => {
     const before = await sharedBy('two.test');
@@ -107,11 +107,11 @@ describe('what hosts share', () => {
       {ok, #{client := Client, changes := Changes}} = mod_warder_hosts:find(<<"two.test">>),
       Supervisor = fun() -> element(2, lists:keyfind({mod_warder_hosts, Client}, 1,
         supervisor:which_children(ejabberd_gen_mod_sup))) end,
-      Await = fun Await(Gone) -> case whereis(Changes) of
+      Await = fun Await(Name, Gone) -> case whereis(Name) of
         Pid when is_pid(Pid), Pid =/= Gone -> Pid;
-        _ -> timer:sleep(5), Await(Gone)
+        _ -> timer:sleep(5), Await(Name, Gone)
       end end,
-      [begin Old = Await(none), ${kill}, Await(Old) end || _ <- lists:seq(1, ${times})]`);
+      [begin Old = Await(Changes, none), ${kill}, Await(Changes, Old) end || _ <- lists:seq(1, ${times})]`);
     const after = await sharedBy('two.test');
     expect(after.connection).not.toBe(before.connection);
     expect(after.connection).not.toContain('undefined');
