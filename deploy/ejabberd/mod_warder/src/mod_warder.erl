@@ -67,7 +67,8 @@ mod_opt_type(Option) ->
 mod_options(_Host) ->
     mod_warder_options:defaults().
 
--spec mod_doc() -> map().
+-spec mod_doc() ->
+    #{desc := binary(), opts := [{atom(), #{value => string(), desc => binary()}}], example := [string()]}.
 mod_doc() ->
     #{
         desc => <<

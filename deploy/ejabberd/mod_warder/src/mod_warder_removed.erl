@@ -162,7 +162,7 @@ handle_cast(_Request, State) ->
 %% @private
 handle_info(sync, #state{unsynced = Unsynced} = State) ->
     ok = mod_warder_removals:sync(),
-    [Do() || Do <- lists:reverse(Unsynced)],
+    lists:foreach(fun(Do) -> Do() end, lists:reverse(Unsynced)),
     {noreply, State#state{unsynced = []}};
 handle_info({timeout, Timer, Id}, #state{waiting = Waiting} = State) ->
     case Waiting of

@@ -140,14 +140,16 @@ digest(Items) ->
 
 %% @doc What is different, by JID; and the requests for a subscription that were not there.
 -spec differences(roster() | none, roster()) -> {[change()], [request()]}.
-differences(none, New) ->
-    differences(#{items => #{}, pending => #{}}, New);
-differences(#{items := Old, pending := Before}, #{items := New, pending := Pending}) ->
+differences(Earlier, #{items := New, pending := Pending}) ->
+    {Old, Before} = shown(Earlier),
     Gone = [{Jid, Item, none} || {Jid, Item} <- maps:to_list(Old), not is_map_key(Jid, New)],
     Compared = [{Jid, maps:get(Jid, Old, none), Item} || {Jid, Item} <- maps:to_list(New)],
     Other = [Change || {_, Was, Is} = Change <- Compared, Was =/= Is],
     Asking = maps:to_list(maps:without(maps:keys(Before), Pending)),
     {lists:sort(Gone) ++ lists:sort(Other), lists:sort(Asking)}.
+
+shown(none) -> {#{}, #{}};
+shown(#{items := Items, pending := Pending}) -> {Items, Pending}.
 
 %% @doc Whether the contact may see the user.
 -spec may_see(item() | none) -> boolean().
