@@ -149,7 +149,8 @@ describe('a host whose module is stopped', () => {
       Text = fun(Term) -> unicode:characters_to_binary(io_lib:format("~0p", [Term])) end,
       #{
         hooks => [Text({Hook, Host, Module}) ||
-          {{Hook, Host}, Handlers} <- ets:tab2list(hooks), {_, Module, _} <- Handlers, IsOurs(Module)],
+          Row <- ets:tab2list(hooks), {Hook, Host} <- [element(1, Row)],
+          {_, Module, _} <- element(2, Row), IsOurs(Module)],
         processes => [Text({Module, Pid}) || Pid <- processes(),
           {Module, _, _} <- [proc_lib:translate_initial_call(Pid)], IsOurs(Module)],
         tables => [Text(Name) || Table <- ets:all(), Name <- [ets:info(Table, name)], IsOurs(Name)],
