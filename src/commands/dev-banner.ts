@@ -36,7 +36,7 @@ Ask it something, in another terminal:
   ${warder} roster alice@localhost
   curl -s ${metrics} | grep '^warder_decisions.* [1-9]'
 
-To put it into a Prosody: README.md, "Into an existing Prosody".
+To put it into a server: README.md, "Into an existing Prosody", "Into an existing ejabberd".
 Every decision, as it is made:
 
 `;
