@@ -36,7 +36,7 @@ Ask it something, in another terminal:
   ${warder} roster alice@localhost
   curl -s ${metrics} | grep '^warder_decisions.* [1-9]'
 
-To put it into a server: README.md, "Into an existing Prosody", "Into an existing ejabberd".
+To put it into a Prosody or an ejabberd: README.md, "Into an existing …".
 Every decision, as it is made:
 
 `;
