@@ -2,6 +2,9 @@
 import { ErrorCode, NatsError, RequestStrategy } from 'nats';
 import type { NatsConnection } from 'nats';
 
+/** A code of the client is text, as those of the broker are. */
+const noResponders: string = ErrorCode.NoResponders;
+
 /** Nobody has answered for so long: those who are there have. A worker answers within milliseconds. */
 const quietMs = 250;
 const longestMs = 2_000;
@@ -17,7 +20,7 @@ export async function askAll(nats: NatsConnection, subject: string, payload = ''
     });
     for await (const { data } of replies) answers.push(data);
   } catch (error) {
-    if (!(error instanceof NatsError) || error.code !== ErrorCode.NoResponders) throw error;
+    if (!(error instanceof NatsError) || error.code !== noResponders) throw error;
   }
   return answers;
 }

@@ -11,6 +11,9 @@ import { statsReport } from '../wire/service-stats.ts';
 import type { StatsReport } from '../wire/service-stats.ts';
 import { askAll } from './ask-all.ts';
 
+/** A code of the client is text, as those of the broker are. */
+const timedOut: string = ErrorCode.Timeout;
+
 export interface Sample {
   /** When it was asked for, on a monotonic clock. */
   readonly atMs: number;
@@ -40,7 +43,7 @@ async function askMembers(nats: NatsConnection, prefix: string, tries = membersT
     return readAs(membersReport, data);
   } catch (error) {
     if (!(error instanceof NatsError)) throw error;
-    return tries > 1 && error.code === ErrorCode.Timeout ? askMembers(nats, prefix, tries - 1) : undefined;
+    return tries > 1 && error.code === timedOut ? askMembers(nats, prefix, tries - 1) : undefined;
   }
 }
 

@@ -61,7 +61,10 @@ function wordOf({ verdict, failure, degraded }: Told): [string, Colour] {
 /** Who and whom. */
 function aboutOf({ operation, request }: Told): string[] {
   if (request === undefined) return ['a request that could not be read'];
-  const word = (key: string): string => printable(String(request[key] ?? ''));
+  const word = (key: string): string => {
+    const value = request[key];
+    return typeof value === 'string' ? printable(value) : '';
+  };
   const bare = (key: string): string => word(key).split('/')[0] ?? '';
   switch (operation) {
     case 'stanza-check': {

@@ -17,6 +17,9 @@ import { encodeTick } from '../wire/invalidation.ts';
 import { durationWords } from './explain-decision.ts';
 import type { Findings } from './findings.ts';
 
+/** A code of the client is text, as those of the broker are. */
+const permissionsViolation: string = ErrorCode.PermissionsViolation;
+
 const timeoutMs = 2_000;
 const skewWarnMs = 1_000;
 const skewFailMs = 60_000;
@@ -50,7 +53,7 @@ async function findStream(nats: NatsConnection, prefix: string, findings: Findin
     if (!(error instanceof NatsError)) throw error;
     if (error.code === '404')
       findings.fail('stream', `there is no stream ${name}`, 'the first worker makes it: start one, and see its log');
-    else if (error.code === ErrorCode.PermissionsViolation) findings.note('stream', 'it may not be looked at');
+    else if (error.code === permissionsViolation) findings.note('stream', 'it may not be looked at');
     else
       findings.fail(
         'stream',
@@ -91,7 +94,7 @@ function judgeConfig(
       'stream',
       `${config.name} is ours: republished, kept 10 minutes, ${state.messages} messages, replicas ${config.num_replicas}`,
     );
-  const late = (cluster?.replicas ?? []).filter(({ current, offline }) => !current || offline === true);
+  const late = (cluster?.replicas ?? []).filter(({ current, offline }) => !current || offline);
   if (late.length > 0)
     findings.warn(
       'stream',

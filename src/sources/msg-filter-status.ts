@@ -34,7 +34,8 @@ export function readStatus(body: Uint8Array): Status {
   if (root.name !== 'status') throw bad(`the answer is a <${root.name}/>, no <status/>`);
   const value: unknown = root.attrs['value'];
   if (value !== 'allowed' && value !== 'denied') {
-    throw bad(`status is ${JSON.stringify(String(value ?? '').slice(0, maxQuoted))}, neither allowed nor denied`);
+    const quoted = typeof value === 'string' ? value.slice(0, maxQuoted) : '';
+    throw bad(`status is ${JSON.stringify(quoted)}, neither allowed nor denied`);
   }
   return { allowed: value === 'allowed', stanza1: sideOf(root, 'stanza1'), stanza2: sideOf(root, 'stanza2') };
 }

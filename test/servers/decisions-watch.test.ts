@@ -171,9 +171,9 @@ describe('who watches decisions', () => {
     await all.until(6);
     all.stop();
     watching.stop();
-    const node = (jid: unknown) => String(jid ?? '').split('@')[0] ?? '';
+    const node = (jid: string | undefined) => jid?.split('@')[0] ?? '';
     const lines = watching.told.map(({ operation, request }) => {
-      const { from, to, user, room } = request as Record<string, unknown>;
+      const { from, to, user, room } = request as Record<string, string | undefined>;
       return [String(operation).split('-')[0], node(from ?? user), node(to ?? room)].join(' ').trim();
     });
     expect(lines.toSorted()).toEqual(wanted.toSorted());

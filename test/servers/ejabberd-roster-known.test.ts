@@ -178,7 +178,7 @@ describe('the last known roster', () => {
     let send = (): void => undefined;
     scene.responder.on(
       'roster-refresh',
-      (asked) => new Promise((resolve) => (send = () => void resolve(scene.answer(asked)))),
+      (asked) => new Promise((resolve) => (send = () => resolve(scene.answer(asked)))),
     );
     scene.hold(at(alice), carol('changed'));
     const count = scene.askedFor(at(alice)).length;

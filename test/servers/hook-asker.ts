@@ -120,7 +120,8 @@ async function send(nats: NatsConnection, pair: Pair, deadlineMs: number): Promi
     });
   const reply = decodeMessagePack(data);
   if (reply['v'] !== 1 || (reply['id'] !== id && reply['failure'] === undefined)) throw new Error('bad-reply');
-  if (reply['failure'] !== undefined) throw new Error(String(reply['failure']));
+  const failure = reply['failure'];
+  if (failure !== undefined) throw new Error(typeof failure === 'string' ? failure : 'bad-reply');
   if (!verdicts.has(String(reply['verdict']))) throw new Error('bad-reply');
   return reply;
 }

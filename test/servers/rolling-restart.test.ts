@@ -55,7 +55,8 @@ describe('three workers replaced one after the other under load', () => {
     const outcomes: Outcome[] = [];
     const over = new AbortController();
     const askOn = async (name: number) => {
-      while (!over.signal.aborted) outcomes.push(await asker.ask(`user${name}@localhost`, `user${outcomes.length}@localhost`));
+      while (!over.signal.aborted)
+        outcomes.push(await asker.ask(`user${name}@localhost`, `user${outcomes.length}@localhost`));
     };
     const asking = Promise.all(Array.from({ length: 32 }, (_, name) => askOn(name)));
     await replaceAll(workers, start);

@@ -48,7 +48,7 @@ beforeAll(async () => {
   }
   const [node] = scene.nodes;
   if (node === undefined) throw new Error('there is no node');
-  for (const username of usernames) node.register(username);
+  for (const username of usernames) await node.register(username);
   crowd = await startCrowd({ port: node.port, domain: host, usernames });
 }, hangMs);
 

@@ -9,7 +9,7 @@ describe.each([...constantNames])('the source %s', (verdict) => {
 
   it('answers every question with its name, for no more than who was asked about', async () => {
     const questions = [stanzaQuestion(), joinQuestion(), sessionQuestion()];
-    const answers = await Promise.all(questions.map((question) => source?.decide?.(question, patient)));
+    const answers = await Promise.all(questions.map(async (question) => source?.decide?.(question, patient)));
     expect(answers).toMatchObject(['pair', 'room', 'sender'].map((scope) => ({ decision: { verdict }, scope })));
     for (const change of [contactChange(), subscriptionChange()]) {
       expect(await source?.rosterChange?.(change, patient)).toMatchObject({ verdict });

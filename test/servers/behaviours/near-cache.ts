@@ -116,7 +116,7 @@ export function rememberAndForget(kind: ServerKind): void {
       const { code, stdout } = await scene.warder('flush', 'user', bob.bare, '--wait', '--json');
       expect(code).toBe(0);
       const { token, reported } = JSON.parse(stdout) as { token: number; reported: Announcement[] };
-      const hooks = reported.filter(({ kind }) => kind === 'hook');
+      const hooks = reported.filter((one) => one.kind === 'hook');
       expect(hooks).toMatchObject([{ name: 'node one', boot_id: expect.stringMatching(/^[0-9a-f]{24}$/) as unknown }]);
       expect(hooks[0]?.seen).toBeGreaterThanOrEqual(token);
       expect(await send(alice, bob)).toEqual(denied);
