@@ -185,8 +185,7 @@ describe('a host whose module is stopped', () => {
     ]);
     const terms = [
       // Who this node is, for when it comes back.
-      '{mod_warder_hosts,secret}',
-      '{warder_announcer,secret}',
+      'warder_secret',
       'mod_warder_stats',
       '{mod_warder_stats,<<"localhost">>}',
       '{mod_warder_stats,<<"other.test">>}',

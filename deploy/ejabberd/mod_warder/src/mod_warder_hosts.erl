@@ -194,15 +194,5 @@ supervisor_of(Client) ->
 
 %% The same for the same options for as long as the node runs, and nothing that the options could be guessed from.
 name(Kind, Options) ->
-    Digest = crypto:mac(hmac, sha256, secret(), term_to_binary(Options, [deterministic])),
-    binary_to_atom(<<Kind/binary, (binary:encode_hex(binary:part(Digest, 0, 6)))/binary>>).
-
-secret() ->
-    case persistent_term:get({?MODULE, secret}, none) of
-        none ->
-            Secret = crypto:strong_rand_bytes(32),
-            ok = persistent_term:put({?MODULE, secret}, Secret),
-            Secret;
-        Secret ->
-            Secret
-    end.
+    Digest = warder_secret:digest(term_to_binary(Options, [deterministic]), 6),
+    binary_to_atom(<<Kind/binary, (binary:encode_hex(Digest))/binary>>).

@@ -48,18 +48,7 @@ announce(#state{id = OfWhom, client = Client, subject = Subject, name = Name, se
 
 %% The same for as long as the node runs: it outlives the processes in it.
 boot_id(OfWhom) ->
-    Digest = crypto:mac(hmac, sha256, secret(), atom_to_binary(OfWhom)),
-    string:lowercase(binary:encode_hex(binary:part(Digest, 0, 12))).
-
-secret() ->
-    case persistent_term:get({?MODULE, secret}, none) of
-        none ->
-            Secret = crypto:strong_rand_bytes(32),
-            ok = persistent_term:put({?MODULE, secret}, Secret),
-            Secret;
-        Secret ->
-            Secret
-    end.
+    string:lowercase(binary:encode_hex(warder_secret:digest(atom_to_binary(OfWhom), 12))).
 
 %% @private
 handle_call(_Request, _From, State) ->
