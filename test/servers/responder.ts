@@ -2,6 +2,7 @@
  * Answers Warder's questions as a test tells it to, over real NATS: for what no worker ever does (rubbish, wrong ids,
  * silence) and for seeing what was asked.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { connect } from 'nats';
 import type { Msg } from 'nats';
 import { operationNames } from '../../src/wire/operation.ts';
@@ -78,6 +79,9 @@ export async function startResponder(natsUrl: string, prefix = 'xmpp.policy.v1')
         look();
       }),
     stop: async () => {
+      // The broker goes on sending to who has just closed, until it notices; so it is told first, if it is there to be told.
+      subscription.unsubscribe();
+      await Promise.race([nats.flush().catch(() => undefined), delay(1_000, undefined, { ref: false })]);
       await nats.close();
       await answering;
     },
